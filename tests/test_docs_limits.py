@@ -48,6 +48,7 @@ NO_LIMITS: Final = frozenset(
         "stores.lanecounts.MOST_EMPTY",
         "stores.lanecounts.MOST_KNOWN",
         "stores.places.MOST_LANES",
+        "stores.repeats.MOST_REPEATS",
         "stores.statements.MOST_BYTES",
         "stores.statements.MOST_ROWS",
         # What is remembered of a file while it is read.

@@ -5,9 +5,9 @@ What differs between the databases that a SQL store works with, as one abstract 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
@@ -17,6 +17,9 @@ from txgear.broker.records import StoreReport
 from txgear.errors import ConfigurationError
 from txgear.stores.questions import Questions
 from txgear.stores.statements import Statements
+from txgear.stores.verdicts import Verdict
+
+READ_ONLY: Final = "it is read-only: name a database that can be written"
 
 
 class StoreDialect(ABC):
@@ -28,6 +31,7 @@ class StoreDialect(ABC):
     @cvar begin: the statement that begins a transaction that writes; empty where the driver begins it.
     @cvar statements_class: makes L{statements}.
     @cvar questions_class: makes L{questions}.
+    @cvar judge: says what an error means: one of L{txgear.stores.verdicts}.
     @ivar name: where the database is, as a URL without a password.
     @ivar engine: SQLAlchemy's, which makes connections.
     @ivar statements: the statements in the SQL of this database.
@@ -42,6 +46,7 @@ class StoreDialect(ABC):
     begin: ClassVar[str] = ""
     statements_class: ClassVar[type[Statements]] = Statements
     questions_class: ClassVar[type[Questions]] = Questions
+    judge: ClassVar[Callable[..., Verdict]]
 
     def __init__(self, name: str, url: URL, connect_args: dict[str, Any]) -> None:
         """
@@ -120,9 +125,13 @@ class StoreDialect(ABC):
     def message(self, error: BaseException) -> str:
         """The database's message in an error of the driver, without what the driver adds."""
 
-    @abstractmethod
-    def refuses(self, error: BaseException) -> bool:
-        """Whether an error of the driver says that the database works, but has no room for a value."""
+    def verdict(self, error: BaseException, *, committing: bool = False) -> Verdict:
+        """
+        What an error of the driver means.
+
+        @param committing: whether it came from a COMMIT.
+        """
+        return self.judge(self.engine.dialect.loaded_dbapi, error, committing=committing)
 
     @abstractmethod
     def remedy(self, error: BaseException) -> str:

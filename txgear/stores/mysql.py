@@ -23,7 +23,6 @@ from txgear.stores.serverdialect import (
     FOREIGN_TABLES,
     GRACE,
     PATIENCE,
-    READ_ONLY,
     RIGHTS,
     ServerDialect,
 )
@@ -36,6 +35,7 @@ from txgear.stores.statements import (
     primary_key,
     row_slices,
 )
+from txgear.stores.verdicts import number_of, of_mysql
 
 LEAST_PACKET: Final = 512 * 1024
 """
@@ -49,7 +49,6 @@ IDLE_SECONDS: Final = 365 * 24 * 3600
 ADVICE: Final = {
     **dict.fromkeys((1044, 1045, 1049, 1130, 1698, 1820, 1862, 2059, 3118), ACCESS),
     **dict.fromkeys((1142, 1143, 1227), RIGHTS),
-    **dict.fromkeys((1290, 1792, 1836), READ_ONLY),
     **dict.fromkeys((1050, 1054, 1146), FOREIGN_TABLES),
 }
 """What to do, by MySQL's number of the error."""
@@ -148,6 +147,7 @@ class MySQL(ServerDialect):
     driver = "mysql+pymysql"
     package = "txgear[mysql]"
     statements_class = MySQLStatements
+    judge = staticmethod(of_mysql)
     statements: MySQLStatements
 
     def __init__(self, url: str, password: str | None, timeout: float) -> None:
@@ -228,15 +228,5 @@ class MySQL(ServerDialect):
     def message(self, error: BaseException) -> str:
         return str(error.args[1]) if len(error.args) > 1 else str(error)
 
-    def refuses(self, error: BaseException) -> bool:
-        # The disk or the table is full, or a row is too large for InnoDB. "Got error 28" is a full disk, too.
-        number = _number(error)
-        return number in (1021, 1114, 1118) or (number == 1030 and " 28 " in self.message(error))
-
     def remedy(self, error: BaseException) -> str:
-        return ADVICE.get(_number(error), "")
-
-
-def _number(error: BaseException) -> int:
-    number = error.args[0] if error.args else 0
-    return number if isinstance(number, int) else 0
+        return ADVICE.get(number_of(error), "")

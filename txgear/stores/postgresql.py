@@ -22,11 +22,11 @@ from txgear.stores.serverdialect import (
     FOREIGN_TABLES,
     GRACE,
     PATIENCE,
-    READ_ONLY,
     RIGHTS,
     ServerDialect,
 )
 from txgear.stores.statements import Placed, Statements
+from txgear.stores.verdicts import of_postgresql, state_of
 
 LARGEST_SECONDS: Final = 600.0
 """
@@ -42,7 +42,6 @@ ADVICE: Final = {
     "3D": ACCESS,
     "42501": RIGHTS,
     "3F": RIGHTS,
-    "25006": READ_ONLY,
     "42": FOREIGN_TABLES,
 }
 """What to do, by the beginning of the SQLSTATE; the first that fits counts."""
@@ -112,6 +111,7 @@ class PostgreSQL(ServerDialect):
     driver = "postgresql+psycopg"
     package = "txgear[postgresql]"
     statements_class = PostgreSQLStatements
+    judge = staticmethod(of_postgresql)
 
     def __init__(self, url: str, password: str | None, timeout: float) -> None:
         super().__init__(url, password, timeout)
@@ -132,6 +132,8 @@ class PostgreSQL(ServerDialect):
     def set_up(self, connection: Connection) -> None:
         connection.exec_driver_sql(
             "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false),"
+            # Only a warning says that a COMMIT was not waited for.
+            " set_config('client_min_messages', 'warning', false),"
             # With it off, a job that was answered could be lost. Stronger values are the operator's choice.
             " CASE current_setting('synchronous_commit')"
             " WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END",
@@ -192,16 +194,8 @@ class PostgreSQL(ServerDialect):
         # Without the statement, the context and the hints.
         return getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
 
-    def refuses(self, error: BaseException) -> bool:
-        # The disk is full, memory is short, something is larger than it may be. Not: too many connections.
-        return _state(error).startswith(("53100", "53200", "54"))
-
     def remedy(self, error: BaseException) -> str:
-        state = _state(error)
+        state = state_of(error)
         if not state:
             return next((advice for message, advice in NOT_LET_IN if message in str(error)), "")
         return next((advice for start, advice in ADVICE.items() if state.startswith(start)), "")
-
-
-def _state(error: BaseException) -> str:
-    return getattr(error, "sqlstate", None) or ""

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.pq.abc import PGconn
 from psycopg.waiting import Ready, Wait
 
 from txgear.stores.unsent import unsent
@@ -34,6 +35,29 @@ class PsycopgConnection(psycopg.Connection[Any]):
     """
 
     stall_timeout = 5.0
+
+    def __init__(self, pgconn: PGconn) -> None:
+        super().__init__(pgconn)
+        self._warning = ""
+        self.add_notice_handler(self._noticed)
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warning = notice.message_primary or "warning"
+
+    def commit(self) -> None:
+        """
+        Commit.
+
+        @raise psycopg.OperationalError: a COMMIT that waited for a standby was cancelled. PostgreSQL says so
+            by a mere warning, in its administrator's language: what was committed is on the primary, and
+            nobody knows whether it is anywhere else. No other warning comes from a COMMIT.
+        """
+        self._warning = ""
+        super().commit()
+        if self._warning:
+            self.close()
+            raise psycopg.OperationalError(self._warning)
 
     def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
         """

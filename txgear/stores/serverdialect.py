@@ -21,7 +21,6 @@ PATIENCE: Final = 3600.0
 
 ACCESS: Final = "check the user, the password and the database"
 RIGHTS: Final = "let the server's user make and write tables in that database"
-READ_ONLY: Final = "it is read-only: name a database that can be written"
 FOREIGN_TABLES: Final = "its tables are not txgear's: name a database of its own"
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
@@ -34,17 +34,24 @@ from txgear.broker.records import (
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IHistoryStore, IReportingStore
 from txgear.stores import leftovers, migrations, schema
-from txgear.stores.dialects import StoreDialect
+from txgear.stores.dialects import READ_ONLY, StoreDialect
 from txgear.stores.filling import Filling
 from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leftovers import Leftovers
 from txgear.stores.places import Places, Tally, segment_of, segments_of
+from txgear.stores.repeats import MOST_REPEATS, Repeats, Undone
 from txgear.stores.statements import ROW_BYTES
+from txgear.stores.verdicts import Verdict
+
+T = TypeVar("T")
 
 LOCK_SECONDS: Final = 3.0
 """Seconds that a database has to notice that the last server is gone."""
 LOCK_INTERVAL: Final = 0.1
 """Seconds between two attempts to take the database's lock."""
+
+OPENING_ADVICE: Final = {Verdict.REFUSED: "make room", Verdict.READ_ONLY: READ_ONLY}
+"""What somebody has to do before the store can be opened."""
 
 MOST_CHARACTERS: Final = 300
 """Characters of a database's message that are passed on at the most."""
@@ -58,8 +65,12 @@ class SqlStore:
     move from another server.
     """
 
-    def __init__(self, dialect: StoreDialect) -> None:
+    def __init__(self, dialect: StoreDialect, repeats: Repeats | None = None) -> None:
+        """
+        @param repeats: runs a transaction again that another one has undone.
+        """
         self.name = dialect.name
+        self._repeats = repeats or Repeats()
         self._dialect = dialect
         self._statements = dialect.statements
         self._questions = dialect.questions
@@ -81,6 +92,12 @@ class SqlStore:
 
         @param existing: whether there have to be tables of txgear's already; otherwise they are made.
         """
+        try:
+            self._repeats.run(lambda: self._open(existing))
+        except Undone as undone:
+            raise StoreUnavailable(str(undone)) from undone
+
+    def _open(self, existing: bool) -> None:
         self._disconnect()
         try:
             self._dialect.prepare()
@@ -101,6 +118,9 @@ class SqlStore:
             raise self._unusable(str(error)) from error
         except DBAPIError as error:
             raise self._open_error(error.orig or error) from error
+        except self._driver.Error as error:
+            # What is done for each job goes to the driver directly.
+            raise self._open_error(error) from error
         self._connection = connection
 
     def _connect(self) -> Connection:
@@ -170,10 +190,13 @@ class SqlStore:
         connection.commit()
         self._opening = opening
 
-    def _open_error(self, cause: BaseException) -> StoreError:
+    def _open_error(self, cause: BaseException) -> StoreError | Undone:
         """The exception for an error of the driver while the store is opened."""
         message = _one_line(self._dialect.message(cause))
-        advice = self._dialect.remedy(cause) or ("make room" if self._refuses(cause) else "")
+        verdict = self._dialect.verdict(cause)
+        if verdict in MOST_REPEATS:
+            return Undone(message, verdict)
+        advice = self._dialect.remedy(cause) or OPENING_ADVICE.get(verdict, "")
         return self._unusable(f"{message}: {advice}") if advice else StoreUnavailable(message)
 
     def _unusable(self, reason: str) -> StoreUnusable:
@@ -183,8 +206,8 @@ class SqlStore:
         """See L{IJobStore.close}."""
         if self._connection is not None and next_number is not None:
             # If it fails, some numbers are never used; nothing else is lost.
-            with contextlib.suppress(StoreError), self._write_transaction() as cursor:
-                self._statements.advance(cursor, next_number)
+            with contextlib.suppress(StoreError):
+                self._writing(lambda cursor: self._statements.advance(cursor, next_number))
         self._disconnect()
         self._opening = None
         self._dialect.release()
@@ -208,37 +231,64 @@ class SqlStore:
 
     # Transactions
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[DBAPICursor]:
-        """A transaction: it is committed, or rolled back on an error; errors of the driver become ours."""
-        driver = self._driver_connection()
-        try:
-            cursor = self._dialect.cursor(driver)
-            yield cursor
-            cursor.close()
-            driver.commit()
-        except BaseException as error:
-            usable = self._roll_back(driver)
-            if not isinstance(error, self._driver.Error):
-                raise
-            message = _one_line(self._dialect.message(error))
-            if usable and self._refuses(error):
-                raise StoreRefused(message) from error
-            self._disconnect()
-            raise StoreUnavailable(message) from error
+    def _reading(self, work: Callable[[DBAPICursor], T]) -> T:
+        """Do something in a transaction that changes nothing; see L{_run}."""
+        return self._run(work, writes=False)
 
-    @contextlib.contextmanager
-    def _write_transaction(self) -> Iterator[DBAPICursor]:
-        with self._transaction() as cursor:
-            if self._dialect.begin:
-                cursor.execute(self._dialect.begin)
-            yield cursor
+    def _writing(self, work: Callable[[DBAPICursor], T]) -> T:
+        """Do something in a transaction that may write; see L{_run}."""
+        result = self._run(work, writes=True)
         try:
             # After the commit, and before anybody hears of it.
             self._dialect.check(self._driver_connection())
         except (StoreUnusable, self._driver.Error) as error:
             self._disconnect()
             raise StoreUnavailable(_one_line(str(error))) from error
+        return result
+
+    def _run(self, work: Callable[[DBAPICursor], T], *, writes: bool) -> T:
+        """
+        Do something in a transaction. It is committed, or rolled back on an error; errors of the driver
+        become ours.
+
+        @param work: all of it, from the beginning: it is called again where another transaction has undone
+            this one.
+        """
+        try:
+            return self._repeats.run(lambda: self._attempt(work, writes=writes))
+        except Undone as undone:
+            if undone.verdict is Verdict.DUPLICATE:
+                raise StoreRefused(str(undone)) from undone
+            self._disconnect()
+            raise StoreUnavailable(str(undone)) from undone
+
+    def _attempt(self, work: Callable[[DBAPICursor], T], *, writes: bool) -> T:
+        driver = self._driver_connection()
+        committing = False
+        try:
+            cursor = self._dialect.cursor(driver)
+            if writes and self._dialect.begin:
+                cursor.execute(self._dialect.begin)
+            result = work(cursor)
+            cursor.close()
+            committing = True
+            driver.commit()
+        except BaseException as error:
+            # First of all: after a conflict the next statement and the COMMIT may be answered as if all were
+            # well.
+            usable = self._roll_back(driver)
+            self._lanes.forget()
+            if not isinstance(error, self._driver.Error):
+                raise
+            message = _one_line(self._dialect.message(error))
+            verdict = self._dialect.verdict(error, committing=committing)
+            if usable and verdict in MOST_REPEATS:
+                raise Undone(message, verdict) from error
+            if usable and verdict is Verdict.REFUSED:
+                raise StoreRefused(message) from error
+            self._disconnect()
+            raise StoreUnavailable(message) from error
+        return result
 
     def _driver_connection(self) -> DBAPIConnection:
         """The driver's connection."""
@@ -260,20 +310,19 @@ class SqlStore:
             return False
         return True
 
-    def _refuses(self, error: BaseException) -> bool:
-        refusals = (self._driver.DataError, self._driver.IntegrityError)
-        return isinstance(error, refusals) or self._dialect.refuses(error)
-
     # Writing
 
     def reserve(self, count: int) -> int:
         """See L{IJobStore.reserve}."""
-        with self._write_transaction() as cursor:
+
+        def work(cursor: DBAPICursor) -> int:
             first = self._statements.next(cursor)
             if first + count > LAST_NUMBER:
                 raise StoreRefused("the job numbers are used up")
             self._statements.advance(cursor, first + count)
-        return first
+            return first
+
+        return self._writing(work)
 
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
@@ -291,7 +340,8 @@ class SqlStore:
         gone = {*batch.deleted, *batch.deleted_all}
         changed = {update.number for update in batch.updates}
         changed.update(change.number for change in batch.changes)
-        with self._counting_transaction() as (cursor, tally):
+
+        def work(cursor: DBAPICursor, tally: Tally) -> None:
             self._add(cursor, batch.new_jobs, tally)
             self._lanes.before(cursor, tally, gone | changed)
             if batch.changes:
@@ -308,17 +358,17 @@ class SqlStore:
             if batch.values:
                 statements.put_values(cursor, batch.values)
 
-    @contextlib.contextmanager
-    def _counting_transaction(self) -> Iterator[tuple[DBAPICursor, Tally]]:
-        """A transaction that changes jobs, and how many there are in the lanes."""
-        tally = Tally()
-        try:
-            with self._write_transaction() as cursor:
-                yield cursor, tally
-                self._lanes.apply(cursor, tally)
-        except BaseException:
-            self._lanes.forget()
-            raise
+        self._counting(work)
+
+    def _counting(self, work: Callable[[DBAPICursor, Tally], None]) -> None:
+        """Do something in a transaction that changes jobs, and how many there are in the lanes."""
+
+        def counted(cursor: DBAPICursor) -> None:
+            tally = Tally()
+            work(cursor, tally)
+            self._lanes.apply(cursor, tally)
+
+        self._writing(counted)
 
     def _change(self, cursor: DBAPICursor, changes: Sequence[JobChange], tally: Tally) -> None:
         """Change what operators have changed of jobs that are kept, their workloads as well."""
@@ -359,8 +409,7 @@ class SqlStore:
         for number in (*batch.deleted, *batch.deleted_all, *replaced):
             for read in (self._statements.workloads, self._statements.results):
                 try:
-                    with self._transaction() as cursor:
-                        read(cursor, [number])
+                    self._reading(lambda cursor: read(cursor, [number]))  # noqa: B023 - at once
                 except StoreUnavailable as error:
                     if not self._dialect.damaged(error):
                         raise
@@ -378,7 +427,8 @@ class SqlStore:
         @param results: of those that have ended with one.
         """
         self._check(new_jobs, results)
-        with self._counting_transaction() as (cursor, tally):
+
+        def work(cursor: DBAPICursor, tally: Tally) -> None:
             self._add(cursor, new_jobs, tally)
             # Those with a history have it all by now.
             if ended := [history_update(job) for job, _ in new_jobs if job.state and job.history is None]:
@@ -387,6 +437,8 @@ class SqlStore:
                 self._put_results(cursor, results)
             rows = [(digest,) for digest in digests]
             self._statements.insert(cursor, schema.imported, rows, [ROW_BYTES] * len(rows))
+
+        self._counting(work)
 
     def _check(
         self,
@@ -428,70 +480,62 @@ class SqlStore:
 
     def replay(self, after: int, limit: int) -> list[JobRecord]:
         """See L{IJobStore.replay}."""
-        with self._transaction() as cursor:
-            return self._statements.replay(cursor, after, limit)
+        return self._reading(lambda cursor: self._statements.replay(cursor, after, limit))
 
     def lanes(self) -> list[LaneCount]:
         """See L{IJobStore.lanes}."""
-        with self._transaction() as cursor:
-            return self._lanes.all(cursor)
+        return self._reading(self._lanes.all)
 
     def rows(self, question: Question) -> list[JobRecord]:
         """See L{IJobStore.rows}."""
-        with self._transaction() as cursor:
-            return self._questions.rows(cursor, self._places, question)
+        return self._reading(lambda cursor: self._questions.rows(cursor, self._places, question))
 
     def hashes(self, after: int, limit: int) -> list[int]:
         """See L{IJobStore.hashes}."""
-        with self._transaction() as cursor:
-            return self._questions.hashes(cursor, after, limit)
+        return self._reading(lambda cursor: self._questions.hashes(cursor, after, limit))
 
     def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """See L{IJobStore.workloads}."""
-        with self._transaction() as cursor:
-            return self._statements.workloads(cursor, numbers)
+        return self._reading(lambda cursor: self._statements.workloads(cursor, numbers))
 
     def known(self, numbers: Sequence[int]) -> set[int]:
         """See L{IJobStore.known}."""
-        with self._transaction() as cursor:
-            return self._statements.known(cursor, schema.jobs, numbers)
+        return self._reading(lambda cursor: self._statements.known(cursor, schema.jobs, numbers))
 
     def results(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """See L{IJobStore.results}."""
-        with self._transaction() as cursor:
-            return self._statements.results(cursor, numbers)
+        return self._reading(lambda cursor: self._statements.results(cursor, numbers))
 
     def values(self) -> list[StoredValue]:
         """See L{IJobStore.values}."""
-        with self._transaction() as cursor:
-            return self._statements.values(cursor)
+        return self._reading(self._statements.values)
 
     # The history of figures
 
     def put_history(self, chunks: Sequence[HistoryChunk], deleted: Sequence[int]) -> None:
         """See L{IHistoryStore.put_history}."""
-        with self._write_transaction() as cursor:
+
+        def work(cursor: DBAPICursor) -> None:
             self._statements.delete(cursor, schema.history, deleted)
             self._statements.put_history(cursor, chunks)
 
+        self._writing(work)
+
     def history(self, after: int, limit: int) -> list[HistoryChunk]:
         """See L{IHistoryStore.history}."""
-        with self._transaction() as cursor:
-            return self._statements.history(cursor, after, limit)
+        return self._reading(lambda cursor: self._statements.history(cursor, after, limit))
 
     # What it is
 
     def report(self) -> StoreReport:
         """See L{IReportingStore.report}."""
-        with self._transaction() as cursor:
-            return self._dialect.report(cursor)
+        return self._reading(self._dialect.report)
 
     # The move from another server
 
     def imported(self, digests: Sequence[bytes]) -> set[bytes]:
         """The digests, of those that are asked for, that L{take_over} has noted."""
-        with self._transaction() as cursor:
-            return self._statements.known(cursor, schema.imported, digests)
+        return self._reading(lambda cursor: self._statements.known(cursor, schema.imported, digests))
 
     def noted(self, after: bytes, limit: int) -> list[bytes]:
         """
@@ -500,8 +544,7 @@ class SqlStore:
         @param after: one of them, or nothing for the beginning.
         @param limit: digests to return at the most; they are in their order.
         """
-        with self._transaction() as cursor:
-            return self._statements.noted(cursor, after, limit)
+        return self._reading(lambda cursor: self._statements.noted(cursor, after, limit))
 
 
 def history_update(job: JobRecord) -> JobUpdate:

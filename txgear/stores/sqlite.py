@@ -22,6 +22,7 @@ from txgear.stores.filelock import DatabaseFile, FileLock
 from txgear.stores.schema import REVISIONS, jobs, workloads
 from txgear.stores.sqliterows import SQLiteQuestions, integers
 from txgear.stores.statements import Statements, parameter
+from txgear.stores.verdicts import of_sqlite
 
 BUSY_SECONDS: Final = 1.0
 """Seconds that a statement waits for another process; whoever calls the store tries again."""
@@ -135,6 +136,7 @@ class SQLite(StoreDialect):
     begin = "BEGIN IMMEDIATE"
     statements_class = SQLiteStatements
     questions_class = SQLiteQuestions
+    judge = staticmethod(of_sqlite)
 
     def __init__(self, path: str, own_folder: bool = False) -> None:
         """
@@ -237,10 +239,6 @@ class SQLite(StoreDialect):
 
     def damaged(self, error: BaseException) -> bool:
         return "malformed" in str(error)
-
-    def refuses(self, error: BaseException) -> bool:
-        # The disk is full, or a value is too large.
-        return any(message in str(error) for message in ("is full", "too big"))
 
     def remedy(self, error: BaseException) -> str:
         return next((advice for message, advice in ADVICE if message in str(error)), "")

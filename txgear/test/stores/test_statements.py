@@ -10,8 +10,10 @@ from txgear.stores import schema
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.mysql import MySQL
 from txgear.stores.postgresql import PostgreSQL
+from txgear.stores.sql import OPENING_ADVICE
 from txgear.stores.sqlite import SQLite
 from txgear.stores.statements import MOST_ROWS, row_slices
+from txgear.stores.verdicts import Verdict
 from txgear.test.support.extras import PROPERTY, given, needs, st
 
 
@@ -88,7 +90,11 @@ class ErrorsTests(SynchronousTestCase):
     """What drivers raise, where no server can be made to."""
 
     def check(self, dialect: StoreDialect, error: BaseException, refuses: bool, advice: str) -> None:
-        self.assertEqual(dialect.refuses(error), refuses, repr(error))
+        verdict = dialect.verdict(error)
+        self.assertEqual(verdict is Verdict.REFUSED, refuses, repr(error))
+        if verdict is Verdict.READ_ONLY:
+            self.assertIn(advice, OPENING_ADVICE[verdict])
+            return
         self.assertIn(advice, dialect.remedy(error))
         self.assertTrue(advice or not dialect.remedy(error), repr(error))
 
