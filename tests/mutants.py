@@ -140,8 +140,8 @@ MUTANTS: Final = (
     Mutant(
         "what is read for one who waits leaves the memory before the rest is there",
         "broker/stock.py",
-        "            if job not in self.held:\n                self._settle_ended(job, now)\n",
-        "            self._settle_ended(job, now)\n",
+        "if job.due >= far and job not in held and there",
+        "if job.due >= far and there",
         "broker.test_stock_together",
     ),
     Mutant(

@@ -271,18 +271,19 @@ class Archive:
         self.ended.take_in(job, until, record.kind, None if history is None else history.aside)
         self._timers.call_at(until)
 
-    def let_go(self, job: Job) -> bool:
+    def let_go(self, jobs: Iterable[Job]) -> list[Job]:
         """
-        The store has all of a job that is kept, and nobody needs it in memory.
+        The store has all of these jobs that are kept, and nobody needs them in memory.
 
-        @return: whether it has left it; one that is set aside never does.
+        @return: those that have left it; one that is set aside never does.
         """
-        if self.ended.reviews.of(job) is not None:
-            return False
-        self.results.pop(job.number, None)
-        self.ended.let_go(job)
-        job.workload = b""
-        return True
+        aside, results = self.ended.reviews.of, self.results
+        left = [job for job in jobs if job.state != DEAD or aside(job) is None]
+        self.ended.let_go(left)
+        for job in left:
+            results.pop(job.number, None)
+            job.workload = b""
+        return left
 
     def load_oldest(
         self,

@@ -6,7 +6,7 @@ are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
@@ -21,6 +21,7 @@ from txgear.broker.timerqueue import TimerQueue
 if TYPE_CHECKING:
     from txgear.broker.history import Aside
     from txgear.broker.model import Function, Job
+    from txgear.broker.tenants import Tenant
     from txgear.broker.uniques import Key
 
 
@@ -248,30 +249,40 @@ class EndedJobs:
         if not rows.count:
             del self._lanes[rows.lane]
 
-    def let_go(self, job: Job) -> None:
-        """One is not in memory any more."""
-        number, function = job.number, job.function
-        shelf = self._kept.get(function)
-        if job.state == DEAD or shelf is None or number not in shelf.jobs or number in self.own.jobs:
-            self.add_rows(function, lane_of(job, self.kind_of(job)), 1, job.size, job.place - 1)
-            self.remove(job)
-            return
-        # As nearly each that is kept: it stays on its shelf, where it is counted as it was.
-        lane = lane_of(job, KEPT)
-        rows = self._lanes.get(lane)
-        if rows is None:
-            rows = self._lanes[lane] = shelf.lanes[lane] = LaneRows(lane, job.place - 1)
-        elif rows.read_to >= job.place:
-            rows.read_to = job.place - 1
-        rows.count += 1
-        rows.bytes += job.size
-        shelf.rows += 1
-        self.rows += 1
-        del shelf.jobs[number]
-        del self.jobs[number]
-        self.due.discard(job)
-        if job.key is not None:
-            self.names.remove(job, job.key)
+    def let_go(self, jobs: Iterable[Job]) -> None:
+        """These are not in memory any more."""
+        own, discard, forget = self.own.jobs, self.due.discard, self.names.remove
+        function: Function | None = None
+        tenant: Tenant | None = None
+        shelf: Shelf | None = None
+        rows: LaneRows | None = None
+        for job in jobs:
+            number, place = job.number, job.place
+            if job.function is not function or job.tenant is not tenant:
+                function, tenant, rows = job.function, job.tenant, None
+                shelf = self._kept.get(function)
+            if shelf is None or number not in shelf.jobs or number in own:
+                self.add_rows(function, lane_of(job, self.kind_of(job)), 1, job.size, place - 1)
+                self.remove(job)
+                function = None
+                continue
+            # As nearly each that is kept: it stays on its shelf, where it is counted as it was.
+            if rows is None:
+                lane = lane_of(job, KEPT)
+                rows = self._lanes.get(lane)
+                if rows is None:
+                    rows = self._lanes[lane] = shelf.lanes[lane] = LaneRows(lane, place - 1)
+            if rows.read_to >= place:
+                rows.read_to = place - 1
+            rows.count += 1
+            rows.bytes += job.size
+            shelf.rows += 1
+            self.rows += 1
+            del shelf.jobs[number]
+            del self.jobs[number]
+            discard(job)
+            if job.key is not None:
+                forget(job, job.key)
 
     def take_in(self, job: Job, until: float, kind: int, aside: Aside | None) -> None:
         """

@@ -164,10 +164,16 @@ class Journal(Protocol):
     def pending(self, number: int) -> bool:
         """Whether anything of this job is still on its way to the store, its deletion included."""
 
+    def settled(self, numbers: Iterable[int]) -> set[int]:
+        """Those of these jobs of which nothing is L{pending}."""
+
     # The keys of jobs that are in the store only
 
     def hide(self, key: Key) -> None:
         """A job with this key is in memory no more."""
+
+    def hide_all(self, keys: Iterable[Key]) -> None:
+        """Jobs with these keys are in memory no more."""
 
     def show(self, key: Key) -> None:
         """A job with this key is in memory again, or is not there any more."""

@@ -248,8 +248,7 @@ class Stock:
         if journal is None or pager is None or not job.stored or journal.pending(job.number):
             return
         if job.ended:
-            if job not in self.held:
-                self._settle_ended(job, now)
+            self._settle_ended((job,), now)
             return
         if not self._is_free(job, now) or job in pager.unreadable:
             return
@@ -280,14 +279,17 @@ class Stock:
         else:
             self.settle(job, now)
 
-    def _settle_ended(self, job: Job, now: float) -> None:
-        journal, archive, due = self._journal, self._archive, job.due
+    def _settle_ended(self, jobs: Iterable[Job], now: float) -> None:
+        """The same of some that have ended, of which nothing is on its way to the store."""
+        journal, archive, held = self._journal, self._archive, self.held
         assert journal is not None
-        near = due < now + (NEAR_SECONDS if self.crowded else AHEAD)
-        if archive.jobs.get(job.number) is job and not near and archive.let_go(job):
-            if job.key is not None:
-                journal.hide(job.key)
-            self.wakings.left(self._timers.wall(due))
+        far, there = now + (NEAR_SECONDS if self.crowded else AHEAD), archive.jobs
+        free = [job for job in jobs if job.due >= far and job not in held and there.get(job.number) is job]
+        if free:
+            first = min(job.due for job in free)
+            left = archive.let_go(free)
+            journal.hide_all(job.key for job in left if job.key is not None)
+            self.wakings.left(self._timers.wall(first))
 
     def _begins(self, job: Job) -> float:
         """When a delayed job may begin, by the wall clock; 0.0 for never, or if it expires before."""
@@ -447,11 +449,17 @@ class Stock:
         self._settle_written(now)
 
     def _settle_written(self, now: float) -> None:
-        written, live, ended = self._written, self._table.jobs, self._archive.jobs
+        written, live, ended, journal = self._written, self._table.jobs, self._archive.jobs, self._journal
+        if not written:
+            return
+        assert journal is not None
         numbers = [written.popleft() for _ in range(min(len(written), SETTLED))]
-        found = (live.get(number) or ended.get(number) for number in numbers)
+        settled = journal.settled(numbers)
+        over = (job for number in settled if (job := ended.get(number)) is not None and job.stored)
+        self._settle_ended(over, now)
         # In a lane only the last one can become a row.
-        for job in sorted((job for job in found if job is not None), key=_place, reverse=True):
+        found = [job for number in settled if (job := live.get(number)) is not None]
+        for job in sorted(found, key=_place, reverse=True):
             self.settle(job, now)
         if written:
             self._timers.call_at(now)

@@ -54,6 +54,13 @@ class WriteBuffer:
             or number in self.deleted_all
         )
 
+    def others(self, numbers: set[int]) -> set[int]:
+        """Those of these jobs of which nothing is here."""
+        for part in (self.updates, self.deleted, self.changes, self.results, self.deleted_all):
+            if part:
+                numbers = numbers.difference(part)
+        return numbers
+
     def put_result(self, number: int, result: bytes) -> None:
         """Keep this result, in place of an earlier one."""
         results = self.results

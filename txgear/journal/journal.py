@@ -89,7 +89,9 @@ class Journal:
         self.load = self._reads.loads.load
         self.ask = self._reads.askings.ask
         self.pending = self._writes.pending
+        self.settled = self._writes.settled
         self.hide = self._sieve.hide
+        self.hide_all = self._sieve.hide_all
         self.show = self._sieve.show
         self.may_hide = self._sieve.may_hide
         self.found = self._sieve.found

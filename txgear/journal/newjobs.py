@@ -100,6 +100,13 @@ class NewJobs:
         """Whether this job is on its way, or is to be deleted."""
         return number in self.waiting or number in self._in_flight or number in self.retracted
 
+    def others(self, numbers: set[int]) -> set[int]:
+        """Those of these that are neither on their way nor to be deleted."""
+        for part in (self.waiting, self._in_flight, self.retracted):
+            if part:
+                numbers = numbers.difference(part)
+        return numbers
+
     # What becomes of them
 
     def written(self, refusals: Mapping[int, StoreRefused], now: float) -> None:

@@ -8,7 +8,7 @@ there is none, each key may be that of such a job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from rbloom import Bloom
@@ -82,6 +82,13 @@ class Filters:
                 return True
         return False
 
+    def others(self, hashes: Iterable[int]) -> list[int]:
+        """Those of these that are not in it, each once."""
+        unknown = list(dict.fromkeys(hashes))
+        for each in self.filters:
+            unknown = [hashed for hashed in unknown if hashed not in each]
+        return unknown
+
     def add(self, hashed: int) -> None:
         """Put in one that is not there."""
         self._make_room()
@@ -152,6 +159,20 @@ class Sieve:
                 self._build()
         elif self._ended > self._ended_before:
             self._ended -= 1
+
+    def hide_all(self, keys: Iterable[Key]) -> None:
+        """Part of L{txgear.broker.ports.Journal}."""
+        hashes = list(map(hash_of, keys))
+        if self._new is not None:
+            self._new.update(self._new.others(hashes))
+        if self._blind:
+            return
+        unknown = self._filters.others(hashes)
+        known = len(hashes) - len(unknown)
+        self._ended = max(self._ended - known, min(self._ended, self._ended_before))
+        self._filters.update(unknown)
+        if len(self._filters.filters) > self._bounds.filters:
+            self._build()
 
     def show(self, key: Key) -> None:
         """Part of L{txgear.broker.ports.Journal}."""

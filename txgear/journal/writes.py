@@ -4,7 +4,7 @@ What is to be written: it gathers while the store is busy, and is the next batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from functools import partial
 from itertools import islice
@@ -147,6 +147,10 @@ class Writes:
     def pending(self, number: int) -> bool:
         """Part of L{txgear.broker.ports.Journal}."""
         return number in self._buffer or number in self._in_flight or number in self.jobs
+
+    def settled(self, numbers: Iterable[int]) -> set[int]:
+        """Part of L{txgear.broker.ports.Journal}."""
+        return self.jobs.others(self._buffer.others(self._in_flight.others(set(numbers))))
 
     # How much there is
 

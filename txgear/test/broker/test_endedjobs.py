@@ -265,7 +265,7 @@ class RowsTests(EndedJobsTestCase):
         for kind, job in jobs.items():
             self.assertEqual(self.ended.kind_of(job), kind)
             if kind != ASIDE:
-                self.ended.let_go(job)
+                self.ended.let_go([job])
             self.assertEqual(self.counted(), expected)
         self.assertEqual((list(self.ended.jobs), self.ended.rows), ([jobs[ASIDE].number], 7))
         self.assertIsNone(self.ended.names.find(self.function, b"u"))
@@ -312,12 +312,34 @@ class RowsTests(EndedJobsTestCase):
         job.tenant = Tenant("somebody")
         self.assertEqual(lane_of(job, 5), (b"f", "somebody", 5))
 
+    def test_many_at_once(self) -> None:
+        mine, others = Function(b"f"), Function(b"g")
+        owners = Tenant("one"), Tenant("other"), None
+        jobs: list[Job] = []
+        for self.function in (mine, others, mine):
+            for tenant in owners:
+                jobs.append(self.job(3, unique=b"u%d" % len(jobs)))
+                jobs[-1].tenant = tenant
+                self.ended.add(jobs[-1], 60.0)
+        dead = self.job(5, DEAD)
+        self.ended.add(dead, 60.0, reason=FAIL)
+        kept, last = self.put(7), self.put(9)
+        self.ended.let_go([*jobs[:7], dead, *jobs[7:], kept])
+        self.ended.check()
+        self.assertEqual((list(self.ended.jobs.values()), self.ended.rows), ([last], 11))
+        counts = {rows.lane: (rows.count, rows.bytes) for rows in self.ended.lanes}
+        names = "one", "other"
+        expected = {Lane(b"f", name, KEPT): (2, 6) for name in names}
+        expected |= {Lane(b"g", name, KEPT): (1, 3) for name in (*names, "")}
+        expected |= {Lane(b"f", "", KEPT): (3, 13), Lane(b"f", "", DEAD_KIND): (1, 5)}
+        self.assertEqual(counts, expected)
+
     def test_their_places_are_higher_than_what_is_said(self) -> None:
         for state in (DONE, DEAD):
             jobs = [self.put(state=state), self.put(state=state), self.put(state=state)]
             first = jobs[0].place
             for job, read_to in ((jobs[1], first), (jobs[2], first), (jobs[0], first - 1)):
-                self.ended.let_go(job)
+                self.ended.let_go([job])
                 (rows,) = self.ended.shelf(self.function, state == DEAD).lanes.values()
                 self.assertEqual(rows.read_to, read_to)
                 self.ended.check()

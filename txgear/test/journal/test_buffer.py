@@ -41,6 +41,12 @@ class WriteBufferTests(SynchronousTestCase):
         ):
             self.assertTrue(filled)
 
+    def test_of_which_jobs_there_is_nothing(self) -> None:
+        buffer = holding([JobUpdate(1, 1, 0.0, 0)], [2], [(3, b"r"), (1, b"r")], [4])
+        buffer.put_change(JobChange(5, b"f", 1, None))
+        self.assertEqual(buffer.others({1, 2, 3, 4, 5, 6, 7}), {6, 7})
+        self.assertEqual(WriteBuffer().others({1}), {1})
+
     def test_all_of_it_is_a_batch(self) -> None:
         moves, marks = [JobUpdate(2, 2, 0.0, 0), JobUpdate(1, 1, 0.0, 0)], [StoredValue(PAUSED, b"f", 1.0)]
         additions = [addition(7, b"w")]

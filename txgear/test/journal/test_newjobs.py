@@ -118,10 +118,12 @@ class NewJobsTests(SynchronousTestCase):
         self.assertIn(1, self.jobs)
         self.take()
         self.add(3)
+        self.assertEqual(self.jobs.others({1, 2, 3, 4}), {4})
         self.jobs.refuse_all("late", 0.0)
         self.assertEqual([number in self.jobs for number in (1, 2, 3)], [True, True, False])
         self.jobs.written({0: LARGE}, 0.0)
         self.assertEqual([number in self.jobs for number in (1, 2, 3)], [False, True, False])
+        self.assertEqual(self.jobs.others({1, 2, 3}), {1, 3})
         self.listener.take()
 
     def test_a_store_that_was_lost_when_nobody_waited_any_longer(self) -> None:

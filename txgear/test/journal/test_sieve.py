@@ -137,6 +137,11 @@ class SieveTests(SieveTestCase):
         self.assertTrue(self.sieve.may_hide(2**100))
         self.assertFalse(self.sieve.may_hide(2**99))
 
+    def test_many_at_once(self) -> None:
+        self.sieve.hide_all(map(key, (1, 2, 1, 4)))
+        self.sieve.hide_all([])
+        self.assertEqual(self.hidden(1, 2, 3, 4), [True, True, False, True])
+
     def test_what_is_shown_may_stay(self) -> None:
         """Nothing can be taken out, and there may be another job with that key."""
         self.sieve.hide(key(1))
@@ -171,9 +176,10 @@ class BuildTests(SieveTestCase):
         self.fill(ENDED)
         self.show(*range(ENDED))
         self.assertFalse(self.sieve.ready)
-        self.fill(1)
-        self.show(0)
-        self.assertFalse(self.sieve.ready, "it has not ended after all")
+        for hide in (lambda: self.fill(1), lambda: self.sieve.hide_all([key(0), key(ENDED + 1)])):
+            hide()
+            self.show(0)
+            self.assertFalse(self.sieve.ready, "it has not ended after all")
         self.show(0)
         self.assertTrue(self.sieve.ready)
 
@@ -185,13 +191,14 @@ class BuildTests(SieveTestCase):
         self.lists(*range(PAGE + 1))
         self.read()
         self.sieve.hide(key(PAGE + 50))
-        # One that was hidden before.
+        # Some that were hidden before.
         self.sieve.hide(key(5))
+        self.sieve.hide_all([key(6), key(PAGE + 51)])
         self.show(7, 8)
         self.assertEqual(self.hidden(PAGE + 50, 0, PAGE + 60), [True, True, False])
         self.read()
         self.assertFalse(self.sieve.ready)
-        self.assertEqual(self.hidden(PAGE + 50, 0, PAGE, PAGE + 60), [True, True, True, False])
+        self.assertEqual(self.hidden(PAGE + 50, PAGE + 51, 0, PAGE, PAGE + 60), [*[True] * 4, False])
         # Half of those that there are now: two have ended.
         self.show(*range(PAGE // 2 - 2))
         self.assertFalse(self.sieve.ready)
@@ -211,7 +218,7 @@ class BuildTests(SieveTestCase):
         self.sieve = Sieve(self.link, self.clock, self.count_turn, Bounds(capacity=10))
         count = 0
         while not self.sieve.ready:
-            self.sieve.hide(key(count))
+            self.sieve.hide_all([key(count)])
             count += 1
         filters = self.sieve._filters
         self.assertEqual(len(filters.filters), BOUNDS.filters + 1)
@@ -281,12 +288,13 @@ class StartTests(SieveTestCase):
         self.sieve.found(PAGE + 5)
         self.assertEqual(self.hidden(1, PAGE, 10**6), [True, True, True])
         self.sieve.hide(key(10**6))
+        self.sieve.hide_all([key(10**6 + 1)])
         self.read()
         self.assertEqual(self.hidden(1, PAGE, 10**7), [True, True, True])
         with capturedLogs() as events:
             self.read()
         self.assertEqual(events, [])
-        self.assertEqual(self.hidden(1, PAGE, 10**6, 10**7), [True, True, True, False])
+        self.assertEqual(self.hidden(1, PAGE, 10**6, 10**6 + 1, 10**7), [*[True] * 4, False])
         self.assertFalse(self.sieve.ready)
 
     def test_jobs_without_keys(self) -> None:
@@ -372,6 +380,13 @@ class SieveMachine(RuleBasedStateMachine):
         number = jobs[which % len(jobs)]
         self.out.add(number)
         self.sieve.hide(self.rows[number])
+
+    @rule(first=st.integers(0), count=st.integers(0, 5))
+    def let_go_of_some(self, first: int, count: int) -> None:
+        jobs = sorted(self.rows.keys() - self.out)
+        numbers = jobs[first % (len(jobs) + 1) :][:count]
+        self.out.update(numbers)
+        self.sieve.hide_all(self.rows[number] for number in numbers)
 
     @rule(which=st.integers(0))
     def take_in(self, which: int) -> None:

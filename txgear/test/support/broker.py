@@ -6,7 +6,7 @@ around it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -283,8 +283,14 @@ class FakeJournal:
     def pending(self, number: int) -> bool:
         return number in self.unsettled or any(adding.job.number == number for adding in self.adding)
 
+    def settled(self, numbers: Iterable[int]) -> set[int]:
+        return {number for number in numbers if not self.pending(number)}
+
     def hide(self, key: Key) -> None:
         self.hidden[key] += 1
+
+    def hide_all(self, keys: Iterable[Key]) -> None:
+        self.hidden.update(keys)
 
     def show(self, key: Key) -> None:
         self.hidden[key] -= 1

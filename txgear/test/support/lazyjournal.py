@@ -6,7 +6,7 @@ done when the test says so, one call after the other; what is answered is what t
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from txgear.broker.model import Job
@@ -127,8 +127,14 @@ class LazyJournal:
     def pending(self, number: int) -> bool:
         return number in self.gathering.numbers or number in self._writing.numbers
 
+    def settled(self, numbers: Iterable[int]) -> set[int]:
+        return {number for number in numbers if not self.pending(number)}
+
     def hide(self, key: Key) -> None:
         self.hidden[key] += 1
+
+    def hide_all(self, keys: Iterable[Key]) -> None:
+        self.hidden.update(keys)
 
     def show(self, key: Key) -> None:
         self.hidden[key] -= 1
