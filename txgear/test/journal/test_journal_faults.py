@@ -57,6 +57,8 @@ ANSWERED_SECONDS: Final = 10.1
 """In which a submit is answered: it may wait for the batch before its own, and then for that."""
 REST_SECONDS: Final = 90.0
 """In which everything has come to rest, whatever failed."""
+IDLE_SECONDS: Final = 5.0
+"""By which a server is late that does nothing but to look whether it has something to do."""
 
 KEPT: Final = CLASSIC.with_settings({"retries": 0, "results": "30d"})
 
@@ -180,14 +182,24 @@ class World:
         self.store.delay = 0.0
         return result
 
-    def pass_time(self, seconds: float) -> None:
-        """Let it pass, each thing happening at its time, and look at everything after each."""
+    def pass_time(self, seconds: float, until: Callable[[], object] = lambda: False) -> None:
+        """
+        Let it pass, each thing happening at its time, and look at everything after each.
+
+        @param until: whether that is enough.
+        """
         end = self.clock.seconds() + seconds
         self.look()
-        while (now := self.clock.seconds()) < end:
-            moments = [call.getTime() for call in self.clock.getDelayedCalls()]
+        while (now := self.clock.seconds()) < end and not until():
+            # Each second the server looks at what has its time: where it does nothing else it may be late.
+            moments = [call.getTime() for call in self.fixture.calls()] or [now + IDLE_SECONDS]
             self.clock.advance(min([*moments, end]) - now)
             self.look()
+
+    def wait_for(self, there: Callable[[], object]) -> None:
+        """What somebody wants comes, or does not; and what was said before is written."""
+        self.pass_time(REST_SECONDS, there)
+        self.pass_time(0.5)
 
     def look(self) -> None:
         """Everybody hears what there is, and nothing that was promised may be missing."""
@@ -254,9 +266,7 @@ class World:
         while not done:
             self.broker.stock.load(ByNumber(wanted), then, self.clock.seconds())
             self.fixture.server.end_turn()
-            end = self.clock.seconds() + REST_SECONDS
-            while not done and self.clock.seconds() < end:
-                self.pass_time(0.5)
+            self.wait_for(lambda: done)
         for error in errors:
             raise error
         self.fixture.server.end_turn()
@@ -320,10 +330,12 @@ class Connection:
 
     def hear(self) -> bool:
         """Take in what was sent; whether there was anything."""
-        packets = list(self.decoder.feed(self.line.heard()))
-        for kind, arguments in packets:
+        heard = self.line.heard()
+        if not heard:
+            return False
+        for kind, arguments in self.decoder.feed(heard):
             self.take(kind, *map(bytes, arguments))
-        return bool(packets)
+        return True
 
     def take(self, kind: int, *arguments: bytes) -> None:
         """One packet has arrived."""
@@ -399,9 +411,7 @@ class Worker(Connection):
         """Get as many more as there are, up to a number; which it has now, the oldest first."""
         self.wanted = len(self.jobs) + jobs
         self.line.tell(request(GRAB_JOB))
-        end = self.world.clock.seconds() + REST_SECONDS
-        while len(self.jobs) < self.wanted and self.world.clock.seconds() < end:
-            self.world.pass_time(0.5)
+        self.world.wait_for(lambda: len(self.jobs) >= self.wanted)
         return list(self.jobs)
 
     def take(self, kind: int, *arguments: bytes) -> None:
