@@ -7,10 +7,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, LargeBinary, cast, func, literal_column, select
+from sqlalchemy import URL, Connection, LargeBinary, Table, cast, func, literal_column, select
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 from twisted.logger import Logger
 
@@ -19,9 +20,10 @@ from txgear.errors import StoreUnusable
 from txgear.stores import durability
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.filelock import DatabaseFile, FileLock
-from txgear.stores.schema import REVISIONS, jobs, workloads
+from txgear.stores.questions import TEXTS
+from txgear.stores.schema import REVISIONS, inserted_columns, jobs, workloads
 from txgear.stores.sqliterows import SQLiteQuestions, integers
-from txgear.stores.statements import Statements, parameter
+from txgear.stores.statements import Statements, parameter, row_slices
 from txgear.stores.verdicts import of_sqlite
 
 BUSY_SECONDS: Final = 1.0
@@ -72,11 +74,49 @@ class SQLiteStatements(Statements):
     Statements that read many workloads as one row. For each row the
     driver gives up the interpreter's lock and waits for it again: beside a busy
     reactor, 256 workloads take 0.8 seconds as 256 rows, and 0.06 as one.
+
+    New jobs are written with what is the same of all of them only once. Each parameter costs as much as
+    what SQLite does with it, and a third of them are enough for most jobs.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect)
         self._joined_text = cache(self._make_joined)
+        self._new_columns = [column.name for column in inserted_columns(jobs)]
+        self._alike_text = lru_cache(TEXTS)(self._make_alike)
+
+    def insert(
+        self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]
+    ) -> None:
+        if table is not jobs:
+            super().insert(cursor, table, rows, weights)
+            return
+        for run in row_slices(weights, self.most_bytes):
+            columns = list(zip(*rows[run], strict=True))
+            # Their numbers are told of each, even if they are alike: then that is refused.
+            same, others, names = [], columns[:1], self._new_columns[:1]
+            for name, values in zip(self._new_columns[1:], columns[1:], strict=True):
+                first = values[0]
+                # Of most of those that differ already the last one does.
+                if first == values[-1] and values.count(first) == len(values):
+                    same.append(first)
+                else:
+                    others.append(values)
+                    names.append(name)
+            text = self._alike_text(run.stop - run.start, tuple(names))
+            cursor.execute(text, (*same, *chain.from_iterable(zip(*others, strict=True))))
+
+    def _make_alike(self, rows: int, names: Sequence[str]) -> str:
+        """
+        Insert jobs, with a parameter each for the columns in which they are alike, and then one for each job
+        and each of these other columns.
+        """
+        given = {name: f"column{index}" for index, name in enumerate(names, 1)}
+        columns = ", ".join(self._new_columns)
+        values = ", ".join(given.get(name, "?") for name in self._new_columns)
+        row = f"({', '.join('?' * len(names))})"
+        every = ", ".join([row] * rows)
+        return f"INSERT INTO {jobs.name} ({columns}) SELECT {values} FROM (VALUES {every})"  # noqa: S608 - ours
 
     def workloads(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}

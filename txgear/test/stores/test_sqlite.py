@@ -254,6 +254,52 @@ class ManyWorkloadsTests(SQLiteCase):
         self.assertEqual(self.store.workloads(range(400)), self.kept)
 
 
+class AlikeTests(SQLiteCase):
+    """New jobs are written with what is the same of all of them only once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.open()
+
+    def check(self, *jobs: JobRecord) -> None:
+        self.store.write(adding(*((job, b"x" * job.size) for job in jobs)))
+        self.assertEqual(self.store.replay(0, 100), list(jobs))
+        self.assertEqual(self.store.workloads([jobs[0].number]), {jobs[0].number: b"x" * jobs[0].size})
+
+    def test_one_job(self) -> None:
+        self.check(stored(7, unique=b"u", digest=b"d" * 16, size=3))
+
+    def test_jobs_that_differ_in_nothing(self) -> None:
+        with self.assertRaises(StoreRefused):
+            self.store.write(adding(addition(1), addition(1)))
+        self.assertEqual(self.store.replay(0, 100), [])
+
+    def test_jobs_that_differ_in_their_numbers_only(self) -> None:
+        self.check(*(stored(number, created=5.5) for number in range(1, 12)))
+
+    def test_each_column_may_be_another_of_one_of_them(self) -> None:
+        alike = stored(1, place=50, size=1, created=5.5)
+        others = (
+            {"place": 51},
+            {"prefix": b"H:other"},
+            {"function": b"g"},
+            {"unique": b"u"},
+            {"digest": b"d" * 16},
+            {"reducer": b"r"},
+            {"priority": 2},
+            {"due": 7.5},
+            {"retries": 3},
+            {"size": 2},
+            {"created": 6.5},
+        )
+        for place in (0, 1, 3):
+            for other in others:
+                jobs = [alike._replace(number=number) for number in range(1, 5)]
+                jobs[place] = jobs[place]._replace(**other)
+                self.check(*jobs)
+                self.store.write(deleting(range(1, 5)))
+
+
 class DamageTests(SQLiteCase):
     def test_a_file_of_something_else(self) -> None:
         with open(self.path, "wb") as file:
