@@ -11,12 +11,13 @@ from itertools import chain
 from math import ceil
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, event, func, literal_column, select
+from sqlalchemy import Column, Connection, func, literal_column, select
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 
 from txgear.broker.records import StoreReport
 from txgear.errors import StoreUnusable
 from txgear.stores import durability
+from txgear.stores.hosts import Host
 from txgear.stores.schema import REVISIONS, jobs, results, workloads
 from txgear.stores.serverdialect import (
     ACCESS,
@@ -152,7 +153,6 @@ class MySQL(ServerDialect):
 
     def __init__(self, url: str, password: str | None, timeout: float) -> None:
         super().__init__(url, password, timeout)
-        event.listen(self.engine, "do_connect", self._connect)
         # MySQL takes 64 characters.
         self._lock = f"txgear/{self.database}"[:64]
 
@@ -161,16 +161,42 @@ class MySQL(ServerDialect):
             "charset": "utf8mb4",
             # Otherwise a value that does not fit is cut, and a table may be made without transactions.
             "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
-            "connect_timeout": self.timeout,
-            "read_timeout": self.timeout + GRACE,
-            "write_timeout": self.timeout + GRACE,
         }
 
-    def _connect(self, dialect: Dialect, record: Any, args: Any, kwargs: Any) -> Any:
-        """SQLAlchemy calls this to connect."""
+    def connect_to(self, host: Host, seconds: float, alone: bool, arguments: dict[str, Any]) -> Any:
+        from pymysql import OperationalError
+        from pymysql.constants import ER
+
         from txgear.stores.pymysqlconnection import PyMySQLConnection
 
-        return PyMySQLConnection(*args, **kwargs)
+        patience = seconds + GRACE if alone else seconds
+        connection: Any = PyMySQLConnection(
+            **{
+                **arguments,
+                **host.arguments,
+                "connect_timeout": seconds,
+                "read_timeout": patience,
+                "write_timeout": patience,
+            }
+        )
+        if not alone:
+            try:
+                # A node that is cut off from its cluster answers SELECT 1, and not that.
+                connection.begin()
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT @@global.read_only")
+                    [(read_only,)] = cursor.fetchall()
+                connection.rollback()
+                if read_only:
+                    raise OperationalError(ER.OPTION_PREVENTS_STATEMENT, "it takes no writes")
+            except BaseException:
+                connection._force_close()
+                raise
+        connection._read_timeout = connection._write_timeout = self.timeout + GRACE
+        return connection
+
+    def with_message(self, error: Exception, message: str, *, passes: bool) -> Exception:
+        return type(error)(number_of(error), message)
 
     def set_up(self, connection: Connection) -> None:
         seconds = ceil(self.timeout)

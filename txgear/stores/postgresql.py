@@ -10,12 +10,14 @@ from functools import cache
 from math import ceil
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Table, any_, bindparam, event
+from sqlalchemy import Column, Connection, Table, any_, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 
 from txgear.broker.records import StoreReport
 from txgear.stores import durability
+from txgear.stores.dialects import READ_ONLY
+from txgear.stores.hosts import Host
 from txgear.stores.schema import REVISIONS, inserted_columns
 from txgear.stores.serverdialect import (
     ACCESS,
@@ -46,6 +48,9 @@ ADVICE: Final = {
 }
 """What to do, by the beginning of the SQLSTATE; the first that fits counts."""
 
+IS_READ_ONLY: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+"""A standby, or a primary that is not to be written at present."""
+
 PLACE: Final = (
     "UPDATE txgear_jobs SET lane = placed.lane, ukey = placed.ukey, wake = placed.wake"
     " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::double precision[])"
@@ -59,6 +64,9 @@ NOT_LET_IN: Final = (
     ("pg_hba.conf", ACCESS),
     ("does not exist", ACCESS),
     ("not permitted", ACCESS),
+    # Of target_session_attrs.
+    ("session is read-only", READ_ONLY),
+    ("in hot standby mode", READ_ONLY),
     ("invalid connection option", "check what follows the question mark in the URL"),
 )
 """Parts of messages that come without an SQLSTATE when a connection is refused, and what to do."""
@@ -113,21 +121,36 @@ class PostgreSQL(ServerDialect):
     statements_class = PostgreSQLStatements
     judge = staticmethod(of_postgresql)
 
-    def __init__(self, url: str, password: str | None, timeout: float) -> None:
-        super().__init__(url, password, timeout)
-        event.listen(self.engine, "do_connect", self._connect)
-
     def connect_args(self) -> dict[str, Any]:
-        # libpq takes whole seconds, and not less than two.
-        return {"connect_timeout": max(2, ceil(self.timeout)), "fallback_application_name": "txgear"}
+        return {"fallback_application_name": "txgear"}
 
-    def _connect(self, dialect: Dialect, record: Any, args: Any, kwargs: Any) -> Any:
-        """SQLAlchemy calls this to connect."""
+    def connect_to(self, host: Host, seconds: float, alone: bool, arguments: dict[str, Any]) -> Any:
+        from psycopg.errors import ReadOnlySqlTransaction
+
         from txgear.stores.psycopgconnection import PsycopgConnection
 
-        connection = PsycopgConnection.connect(*args, **kwargs)
+        connection = PsycopgConnection.connect(
+            # libpq takes whole seconds, and not less than two.
+            **{**arguments, **host.arguments, "connect_timeout": max(2, ceil(seconds))}
+        )
+        if not alone:
+            connection.stall_timeout = seconds
+            try:
+                [(read_only,)] = connection.execute(IS_READ_ONLY).fetchall()
+                connection.rollback()
+                if read_only:
+                    raise ReadOnlySqlTransaction("it takes no writes")
+            except BaseException:
+                connection.close()
+                raise
         connection.stall_timeout = self.timeout + GRACE
         return connection
+
+    def with_message(self, error: Exception, message: str, *, passes: bool) -> Exception:
+        from psycopg.errors import CannotConnectNow
+
+        # Most come without a state, and are known by their message alone.
+        return (CannotConnectNow if passes else type(error))(message)
 
     def set_up(self, connection: Connection) -> None:
         connection.exec_driver_sql(

@@ -7,11 +7,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError
 
 from txgear.errors import ConfigurationError
+from txgear.stores.connector import Connector
 from txgear.stores.dialects import StoreDialect
+from txgear.stores.hosts import Host, HostsError, shown, split, with_query
 
 GRACE: Final = 1.0
 """Seconds that we wait longer than the server does, so that it gives a statement up first."""
@@ -34,6 +37,7 @@ class ServerDialect(StoreDialect):
     @cvar driver: SQLAlchemy's name for the kind of server and the driver.
     @ivar timeout: seconds in which the server has to answer.
     @ivar database: the database's name.
+    @ivar connector: connects to one of the hosts.
     @ivar session: the server's number of our last connection that had the lock.
     """
 
@@ -43,32 +47,64 @@ class ServerDialect(StoreDialect):
     def __init__(self, url: str, password: str | None, timeout: float) -> None:
         """
         @param url: C{scheme://user:password@host:port/database?options}, the options being the driver's.
+            There may be several hosts, the preferred one first.
         @param password: replaces the one in the URL.
         @param timeout: seconds in which the server has to answer.
         @raise ConfigurationError: the URL makes no sense.
         """
         scheme = url.partition("://")[0]
         try:
+            url, hosts = split(url)
             parts = make_url(url)
+            hosts = with_query(hosts, parts.query)
         except (ArgumentError, ValueError) as error:
             # Not what it was: that may be the password.
+            problem = f": {error}" if isinstance(error, HostsError) else ""
             raise ConfigurationError(
-                f"the store's URL makes no sense; it is {scheme}://user@host:port/database"
+                f"the store's URL makes no sense{problem}; it is {scheme}://user@host:port/database, or"
+                f" {scheme}://user@host:port,host:port/database"
             ) from error
         if not parts.database:
             raise ConfigurationError(f"the store's URL names no database: {scheme}://user@host:port/database")
         self.timeout = timeout
         self.database = parts.database
         self.session: int | None = None
-        name = URL.create(scheme, parts.username, None, parts.host, parts.port, parts.database)
-        parts = parts.set(drivername=self.driver)
+        name = URL.create(scheme, parts.username, None, None, None, parts.database).render_as_string()
+        user, _, path = name.partition("://")[2].partition("/")
+        before, behind = shown(hosts)
+        parts = parts.set(drivername=self.driver).difference_update_query(("host", "port"))
         if password is not None:
             parts = parts.set(password=password)
-        super().__init__(name.render_as_string(), parts, self.connect_args())
+        super().__init__(f"{scheme}://{user}{before}/{path}{behind}", parts, self.connect_args())
+        self.connector = Connector(self, hosts)
+        event.listen(self.engine, "do_connect", self._connect)
 
     @abstractmethod
     def connect_args(self) -> dict[str, Any]:
         """Arguments of the driver's C{connect}, beside the URL."""
+
+    @abstractmethod
+    def connect_to(self, host: Host, seconds: float, alone: bool, arguments: dict[str, Any]) -> Any:
+        """
+        Connect to a host.
+
+        @param seconds: in which it has to answer.
+        @param alone: whether there are no others; if there are, one that cannot be used is an error.
+        @param arguments: of the driver's C{connect}.
+        @return: the driver's connection.
+        """
+
+    @abstractmethod
+    def with_message(self, error: Exception, message: str, *, passes: bool) -> Exception:
+        """
+        An error of the driver that means the same, with another message.
+
+        @param passes: whether trying again may help, whatever the message says.
+        """
+
+    def _connect(self, dialect: Dialect, record: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """SQLAlchemy calls this to connect."""
+        return self.connector.connect(kwargs)
 
     def prepare(self) -> None:
         """Nothing: there is nothing to prepare on this machine."""

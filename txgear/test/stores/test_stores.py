@@ -43,6 +43,18 @@ class MakeStoreTests(SynchronousTestCase):
             ("postgresql:///jobs?host=/run/postgresql&password=secret", "postgresql:///jobs"),
             ("mysql://me:secret@db/jobs", "mysql://me@db/jobs"),
             ("mariadb://db/jobs", "mariadb://db/jobs"),
+            (
+                "postgresql://me:secret@a:5432,b/jobs?target_session_attrs=any",
+                "postgresql://me@a:5432,b/jobs",
+            ),
+            ("postgresql://me:secret@/jobs?host=a:1&host=b:2", "postgresql://me@a:1,b:2/jobs"),
+            ("postgresql://me:secret@/jobs?host=a,b&port=1,2", "postgresql://me@a:1,b:2/jobs"),
+            (
+                "postgresql://me:secret@/jobs?host=/run/a,b&port=5433",
+                "postgresql://me@/jobs?host=/run/a:5433,b:5433",
+            ),
+            ("postgresql://me:secret@%2Frun%2Fa/jobs", "postgresql://me@/jobs"),
+            ("mysql://me:secret@a,b:3307,[::1]:3306/jobs", "mysql://me@a,b:3307,[::1]:3306/jobs"),
         ):
             self.assertEqual(make_store(url).name, name)
             if "sqlite" not in url:
@@ -77,6 +89,20 @@ class MakeStoreTests(SynchronousTestCase):
             ("mysql://me:secret@db/", "no database"),
             ("mysql://me:secret@db:port/jobs", "makes no sense"),
             ("postgresql://me:secret@db:1:2/jobs", "makes no sense"),
+            ("postgresql://me:secret@a:1,b:2,c/jobs?port=1,2", "its ports stand twice"),
+            ("postgresql://me:secret@/jobs?host=a,b&port=1,2,3", "it has 2 hosts and 3 ports"),
+            ("postgresql://me:secret@/jobs?host=a:1&host=b:2&port=3,4", "its ports stand twice"),
+            ("postgresql://me:secret@/jobs?host=a,b&port=1,x", "no number from 1 to 65535"),
+            ("postgresql://me:secret@/jobs?port=1,2", "it has 1 hosts and 2 ports"),
+            ("postgresql://me:secret@a,,b/jobs", "one of its hosts is empty"),
+            ("postgresql://me:secret@a,b,/jobs", "one of its hosts is empty"),
+            ("mysql://me:secret@a,a/jobs", "stands twice"),
+            ("mysql://me:secret@a:0,b/jobs", "no number from 1 to 65535"),
+            ("mysql://me:secret@a:/jobs", "no number from 1 to 65535"),
+            ("mysql://me:secret@[::1/jobs", "bracket"),
+            ("mysql://me:secret@[::x],a/jobs", "no IPv6 address"),
+            ("mysql://me:secret@a b,c/jobs", "no name and no address"),
+            (f"mysql://me:secret@{','.join(map(str, range(33)))}/jobs", "33 hosts"),
         ):
             text = self.refusal(url)
             self.assertIn(message, text, url)
