@@ -188,16 +188,22 @@ class JobTable:
 
     def remove(self, job: Job) -> None:
         """The job is over, or not here any more; no client waits for it now."""
-        del self.jobs[job.number]
+        jobs = self.jobs
+        del jobs[job.number]
         job.function.bytes -= job.size
         if (tenant := job.tenant) is not None:
             tenant.queued -= 1
             tenant.bytes -= job.size
+        known = self.uniques.jobs
         if (key := job.key) is not None:
-            if (jobs := self.uniques.jobs)[key] is job:
-                del jobs[key]
+            if known[key] is job:
+                del known[key]
             else:
                 self.uniques.remove(key, job)
+        if not jobs:
+            # Otherwise they keep what they took when the queue was as long as it ever was: 140 bytes a job.
+            jobs.clear()
+            known.clear()
         # As in part_all, which is one call more on the way of each job.
         for client in job.clients:
             client.attached.pop(job, None)

@@ -36,6 +36,8 @@ class StoreThread:
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
+            # What it has carried is not to be kept until the next one comes.
+            del call
 
     def __call__(self, call: Callable[[], T]) -> Deferred[T]:
         """

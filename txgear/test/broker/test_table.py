@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import getsizeof
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import AskedReply, Function, Job, Peer, Reply
@@ -118,6 +120,15 @@ class JobsTests(TableTestCase):
         self.table.remove(job)
         self.assertEqual((self.table.jobs, len(self.table.uniques)), ({}, 0))
         self.assertEqual((client.attached, tuple(job.clients)), ({}, ()))
+
+    def test_what_was_long_takes_no_room_when_it_is_empty(self) -> None:
+        empty = getsizeof(self.table.jobs), getsizeof(self.table.uniques.jobs)
+        jobs = [make_job(number=number, unique=b"u%d" % number) for number in range(1, 1001)]
+        for job in jobs:
+            self.table.add(job)
+        for job in jobs:
+            self.table.remove(job)
+        self.assertEqual((getsizeof(self.table.jobs), getsizeof(self.table.uniques.jobs)), empty)
 
     def test_the_newest_of_those_that_share_a_unique(self) -> None:
         first, second = self.add(1, b"u"), self.add(2, b"u", Function(b"g"))

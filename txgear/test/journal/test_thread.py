@@ -6,8 +6,10 @@ L{txgear.test.daemon.test_service}; nobody waits for it but until it has done wh
 from __future__ import annotations
 
 import threading
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, cast
+from weakref import finalize
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -53,6 +55,21 @@ class StoreThreadTests(SynchronousTestCase):
         _ = result.addCallback(lambda _: fired.append(threading.get_ident()))
         self.reactor.deliver()
         self.assertEqual(fired, [threading.get_ident()])
+
+    def test_nothing_is_kept_of_what_is_over(self) -> None:
+        """A batch may be large, and the next call may be a day away."""
+        gone = threading.Event()
+
+        class Batch:
+            """What a call carries."""
+
+        batch = Batch()
+        _ = finalize(batch, gone.set)
+        result = self.calls(partial(id, batch))
+        del batch
+        self.reactor.deliver()
+        self.successResultOf(result)
+        self.assertTrue(gone.wait(PATIENCE))
 
     def test_it_holds_nobody_up(self) -> None:
         """The process may end while a database does not answer."""
