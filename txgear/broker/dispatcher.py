@@ -122,6 +122,26 @@ class Dispatcher:
         if self._asleep:
             self.wake(function, now)
 
+    def enqueue_late(self, job: Job, now: float) -> bool:
+        """
+        The same for one behind which others may have come that were submitted later: it is before those that
+        are in its lane.
+
+        @return: whether it is; otherwise it is in no place yet.
+        """
+        if self.draining and not job.clients:
+            return False
+        before, job.state = job.state, TO_QUEUED[job.state]
+        if not job.function.lanes.squeeze_in(job):
+            job.state = before
+            return False
+        job.since = now
+        if job.history is not None and job.history.expires:
+            self._timers.add(job, job.history.expires)
+        if self._asleep:
+            self.wake(job.function, now)
+        return True
+
     def delay(self, job: Job) -> None:
         """A job that is in no place is not to be handed out for now."""
         job.state = TO_DELAYED[job.state]

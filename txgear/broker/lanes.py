@@ -104,6 +104,30 @@ class Lanes(Generic[T]):
         self.counts[item.priority] += 1
         return self.counts[item.priority] == 1
 
+    def squeeze_in(self, item: T) -> bool:
+        """
+        Put an item, which comes late, before those at the end of its lane that have higher places.
+
+        @return: whether there are such, and nothing with a lower place is behind the lane; otherwise the item
+            is not here, and is to come as all do.
+        """
+        priority = item.priority
+        lane, overflow = self._lanes[priority] or (), self.overflow.get(priority)
+        if overflow is not None and not overflow.is_behind(item.place):
+            return False
+        passed = 0
+        for index, other in enumerate(reversed(lane), 1):
+            if other.state == QUEUED:
+                if other.place < item.place:
+                    break
+                passed = index
+        if not (lane and passed):
+            return False
+        lane.insert(len(lane) - passed, item)
+        self.ready += 1
+        self.counts[priority] += 1
+        return True
+
     def take(self, priority: int) -> T:
         """The next item of this priority, out of its lane; there is one."""
         self.ready -= 1

@@ -155,7 +155,10 @@ class Lifecycle:
             if due or begins:
                 # The store has it as one that waits.
                 self._persistence.update(job)
-        self._stock.stored(job, now)
+        if reply.late and self._dispatcher.enqueue_late(job, now):
+            self._persistence.count_workload(job)
+        else:
+            self._stock.stored(job, now)
 
     def refused(self, job: Job, reason: str, now: float, why: str = STORE_REFUSED) -> None:
         """
@@ -189,7 +192,7 @@ class Lifecycle:
         self._outbox.release(reply, JOB_CREATED, job.naming % job.number)
         del job.function.delayed[job]
         due, begins = self._starts.pop(job, (0.0, 0.0))
-        self.make_ready(job, due, begins, now)
+        self.make_ready(job, due, begins, now, late=True)
 
     def drop(self, job: Job, same: Job, now: float) -> None:
         """
@@ -207,18 +210,20 @@ class Lifecycle:
         if (history := job.history) is not None:
             history.notify(CANCELLED, b"", b"", complete=True)
 
-    def make_ready(self, job: Job, due: float, begins: float, now: float) -> None:
+    def make_ready(self, job: Job, due: float, begins: float, now: float, *, late: bool = False) -> None:
         """
         A job that is in no place is queued, or delayed until its time; one that expires now, until that
         is done.
 
         @param due: its time by the wall clock, or 0.0.
         @param begins: its time by the server's, or 0.0.
+        @param late: whether others may have come that were submitted later.
         """
         expires = 0.0 if job.history is None else job.history.expires
         early = due > now + self._timers.offset
         if not (early or begins > now or 0.0 < expires <= now):
-            self._dispatcher.enqueue(job, now)
+            if not (late and self._dispatcher.enqueue_late(job, now)):
+                self._dispatcher.enqueue(job, now)
             return
         self._dispatcher.delay(job)
         if early:

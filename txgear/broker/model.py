@@ -36,11 +36,13 @@ class Reply:
     @ivar peers: whose output waits for it.
     @ivar asked: whether the store is asked first if it has the job already, and was told nothing of it.
     @ivar others: those of the peers whose answer is another one.
+    @cvar late: whether others may have come into their lanes that were submitted later.
     """
 
     __slots__ = ("packet", "peers", "size")
 
     asked: bool = False
+    late: bool = False
     others: Mapping[Peer, tuple[int | Data, ...]] | None = None
 
     def __init__(self, size: int) -> None:
@@ -53,6 +55,8 @@ class AskedReply(Reply):
     """The same of a job of which the store is asked whether it has it already."""
 
     __slots__ = ("asked", "others")
+
+    late = True
 
     def __init__(self, size: int) -> None:
         super().__init__(size)

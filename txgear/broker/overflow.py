@@ -61,12 +61,15 @@ class Overflow(Generic[T]):
         return self.count + sum(rows.count for rows in self.rows.values())
 
     def append(self, item: T) -> None:
-        """One more, which is PAGED: behind all others, or among the rows where its place is."""
+        """One more, which is PAGED: where its place is, which nearly always is behind all others."""
         self.count += 1
         if self.rows and item.place > self._barrier:
             self._beyond.add(item)
-        else:
-            self.items.append(item)
+            return
+        items, at = self.items, len(self.items)
+        while at and items[at - 1].place > item.place:
+            at -= 1
+        items.insert(at, item)
 
     def remove(self, item: T, *, again: bool = False) -> None:
         """
@@ -112,6 +115,11 @@ class Overflow(Generic[T]):
 
     def _in_items(self) -> Iterator[T]:
         return (item for item in self._stale.without(self.items) if item.state == PAGED)
+
+    def is_behind(self, place: int) -> bool:
+        """Whether all that is here has a higher place."""
+        first = self.first()
+        return (first is None or first.place > place) and (not self.rows or self._barrier >= place)
 
     # Rows
 

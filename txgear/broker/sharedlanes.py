@@ -263,6 +263,14 @@ class SharedLanes(Generic[T]):
         party.lanes.put_back(item)
         return self._came(party, item.priority, True)
 
+    def squeeze_in(self, item: T) -> bool:
+        """As L{Lanes.squeeze_in}, among those of its party."""
+        party = self.parties.get(item.tenant)
+        if party is None or not party.lanes.squeeze_in(item):
+            return False
+        self._came(party, item.priority, True)
+        return True
+
     def _came(self, party: Party[T], priority: int, first: bool) -> bool:
         self._totals[priority] += 1
         opened = False

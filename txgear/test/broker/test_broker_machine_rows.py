@@ -277,6 +277,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.model.jobs[number] = self.all_jobs[number] = known
         if isinstance(job.reply, AskedReply):
             self.asked[number] = job.reply
+            self.model.ask(known)
             return
         assert not self.model.same(known), "there is one already"
         self.handles.append(job.handle)
@@ -311,7 +312,7 @@ class RowsMachine(RuleBasedStateMachine):
                 assert not self.model.same(known), "there is one already"
                 self.handles.append(known.handle)
                 if kind:
-                    self.model.arrive(known)
+                    self.model.arrive_late(known)
 
     def begin_to_wait(self, known: RowJob) -> None:
         if known.due > self.now:

@@ -15,7 +15,7 @@ from txgear.broker.history import History
 from txgear.broker.model import Function, Job, Peer
 from txgear.broker.paging import PATIENCE, Pager
 from txgear.broker.sleepers import Sleepers
-from txgear.broker.states import DELAYED, DONE, PAGED, QUEUED, RUNNING, TO_ENDED, TO_STORING
+from txgear.broker.states import DELAYED, DONE, NEW, PAGED, QUEUED, RUNNING, TO_ENDED, TO_STORING
 from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
 from txgear.policies import CLASSIC, Policies
@@ -124,6 +124,28 @@ class OrderTests(DispatcherTestCase):
         self.assertIsNone(self.take(worker))
         self.put()
         self.assertIsNone(self.take(worker))
+
+    def test_one_behind_which_others_have_come(self) -> None:
+        late, other = self.job(), self.job()
+        self.assertEqual((self.dispatcher.enqueue_late(late, self.now), late.state), (False, NEW))
+        jobs = [self.put() for _ in range(2)]
+        sleepers = [self.sleeper() for _ in range(3)]
+        self.outbox.take()
+        other.history = History()
+        other.history.expires = self.now + 9.0
+        self.assertTrue(self.dispatcher.enqueue_late(other, self.now))
+        self.assertEqual((other.state, other.since, other.due), (QUEUED, self.now, self.now + 9.0))
+        self.assertEqual(len(self.woken()), 1)
+        self.assertTrue(self.dispatcher.enqueue_late(late, self.now))
+        self.assertEqual(self.take_all(sleepers[0]), [late, other, *jobs])
+
+    def test_one_behind_which_others_have_come_while_the_server_drains(self) -> None:
+        late, waited_for = self.job(), self.job()
+        waited_for.clients = (self.worker(),)
+        self.put().clients = (self.worker(),)
+        self.dispatcher.drain(self.now)
+        found = [self.dispatcher.enqueue_late(job, self.now) for job in (late, waited_for)]
+        self.assertEqual((found, late.state, waited_for.state), ([False, True], NEW, QUEUED))
 
     def test_the_oldest_of_a_function_first(self) -> None:
         jobs = [self.put() for _ in range(3)]
@@ -434,6 +456,7 @@ class PagedTests(PagerTestCase):
         for job in jobs[:2]:
             self.dispatcher.withdraw(job, self.now)
             self.dispatcher.advance(job, self.now)
+            job.place += 10
             self.dispatcher.enqueue(job, self.now)
         self.read(*jobs)
         self.assertEqual(self.take_all(worker), [jobs[2], jobs[0], jobs[1]])

@@ -520,6 +520,7 @@ class WithdrawTests(SynchronousTestCase):
                 job.state = DELAYED
                 self.lanes.check()
                 job.state = PAGED
+                job.place += 10
                 self.lanes.append_overflow(job)
                 self.lanes.check()
             expected = [each for each in jobs if each is not job] + [job]

@@ -8,7 +8,7 @@ from txgear.broker.lanes import LOW as LOW_LEVEL
 from txgear.broker.lanes import Lanes
 from txgear.broker.model import Job
 from txgear.broker.overflow import Rows
-from txgear.broker.states import PAGED, QUEUED
+from txgear.broker.states import DELAYED, PAGED, QUEUED
 from txgear.broker.tenants import Tenant
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.test.support.broker import make_job
@@ -72,6 +72,48 @@ class RowsTests(SynchronousTestCase):
         self.lanes.append(first)
         last = self.take_in(3)
         self.assertEqual(self.lanes.all(), [first, later, last])
+
+    def squeeze_in(self, place: int) -> bool:
+        return self.lanes.squeeze_in(self.job(place, QUEUED))
+
+    def places(self) -> list[int]:
+        return [job.place for job in self.lanes.all()]
+
+    def test_one_that_comes_late(self) -> None:
+        """It is before those that have come meanwhile, and where nobody has it comes as all do."""
+        self.assertFalse(self.squeeze_in(2))
+        self.queue(1)
+        self.assertFalse(self.squeeze_in(2))
+        gone = self.queue(4)
+        self.queue(7)
+        self.queue(9)
+        self.lanes.remove(gone)
+        gone.state = DELAYED
+        self.assertTrue(self.squeeze_in(8))
+        self.assertTrue(self.squeeze_in(3))
+        self.assertEqual((self.places(), self.lanes.ready), ([1, 3, 7, 8, 9], 5))
+        # Those are not in order, and it is no worse for it.
+        self.queue(2)
+        self.assertFalse(self.squeeze_in(6))
+
+    def test_one_that_comes_late_though_others_are_behind(self) -> None:
+        self.queue(1)
+        self.queue(9)
+        self.row(12)
+        self.assertTrue(self.squeeze_in(8))
+        later = self.job(11)
+        self.lanes.append_overflow(later)
+        self.assertTrue(self.squeeze_in(7))
+        self.assertEqual(self.places(), [1, 7, 8, 9, 11])
+        self.lanes.remove_overflow(later)
+        self.row(5)
+        self.assertFalse(self.squeeze_in(6))
+        self.assertTrue(self.squeeze_in(4))
+
+    def test_one_that_comes_late_where_others_are_behind_that_came_before(self) -> None:
+        self.queue(9)
+        self.lanes.append_overflow(self.job(5))
+        self.assertEqual((self.squeeze_in(6), self.squeeze_in(4)), (False, True))
 
     def test_there_are_fewer(self) -> None:
         self.lanes.add_rows(NORMAL, None, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
-from txgear.broker.model import Job, Peer, Reply
+from txgear.broker.model import AskedReply, Job, Peer, Reply
 from txgear.broker.records import JobRecord, JobUpdate
 from txgear.broker.states import CANCELLED, DELAYED, QUEUED, RUNNING, STORING
 from txgear.errors import STORE_UNAVAILABLE, QueueError
@@ -164,6 +164,19 @@ class AskedTests(DurableBrokerTestCase):
         job, reply = self.on_its_way()
         self.broker.lifecycle.admit(job, self.fixture.now)
         self.assertEqual((reply.packet, job.reply, job.state), ((JOB_CREATED, job.handle), None, QUEUED))
+
+    def test_one_behind_which_others_have_come(self) -> None:
+        """It has its turn before those, whether or not it goes to the store."""
+        client = self.fixture.connect()
+        admitted, _ = self.on_its_way()
+        stored, reply = self.on_its_way()
+        del self.journal.adding[:]
+        later = self.fixture.submit(client)
+        self.broker.lifecycle.admit(admitted, self.fixture.now)
+        stored.reply = AskedReply(reply.size)
+        self.broker.lifecycle.stored(stored, self.fixture.now)
+        self.assertEqual(queued(later.function.lanes), [admitted, stored, later])
+        self.assertEqual((stored.workload, self.fixture.memory), (b"work", 4))
 
     def test_one_that_is_to_begin_later(self) -> None:
         for rest in ({"due": START + 10}, {"delay": 10.0}):

@@ -45,6 +45,19 @@ class ItemsTests(OverflowTestCase):
         self.overflow.remove(two)
         self.assertEqual((self.overflow.first(), self.overflow.heads(), self.overflow.total), (None, [], 0))
 
+    def test_one_that_comes_late(self) -> None:
+        """It has its place all the same."""
+        self.add(1, 5, 7, 6, 2)
+        self.assertEqual(self.places(), [1, 2, 5, 6, 7])
+
+    def test_whether_one_is_before_them_all(self) -> None:
+        self.assertTrue(self.overflow.is_behind(9))
+        jobs = self.add(3)
+        self.assertEqual([self.overflow.is_behind(place) for place in (2, 4)], [True, False])
+        self.overflow.add_row(None, 7)
+        self.overflow.remove(jobs[0])
+        self.assertEqual([self.overflow.is_behind(place) for place in (6, 8)], [True, False])
+
     def test_out_of_the_middle(self) -> None:
         jobs = self.add(*range(1, 4))
         self.overflow.remove(jobs[1])

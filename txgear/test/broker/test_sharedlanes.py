@@ -376,6 +376,7 @@ class AsOthersTests(SharedLanesTestCase):
             job.state = PAGED
             lanes.append_overflow(job)
         lanes.remove_overflow(jobs[1], again=True)
+        jobs[1].place = 10
         lanes.append_overflow(jobs[1])
         self.lanes.take_over(lanes)
         self.assertEqual(self.lanes.paged, 3)
@@ -399,7 +400,7 @@ class WithdrawTests(SharedLanesTestCase):
         self.lanes.remove_overflow(second, again=True)
         second.state = DELAYED
         self.assertEqual((self.lanes.paged, overflowed(self.lanes)), (2, [first, third]))
-        second.state = PAGED
+        second.state, second.place = PAGED, 10
         self.lanes.append_overflow(second)
         self.assertEqual(overflowed(self.lanes), [first, third, second])
 

@@ -76,6 +76,18 @@ class RowsTests(SharedLanesTestCase):
         self.assertEqual([self.lanes.may_spare(job) for job in jobs], [False, True])
         self.assertEqual([self.lanes.may_pass_by(job) for job in (early, self.job(self.a))], [False, True])
 
+    def test_one_that_comes_late(self) -> None:
+        """It is before those of its party that have come meanwhile."""
+        early, late = self.queued(self.a), self.queued(self.b)
+        self.assertFalse(self.lanes.squeeze_in(early))
+        jobs = [self.add(self.a), self.add(self.b)]
+        self.assertEqual([self.lanes.squeeze_in(job) for job in (early, late)], [True, True])
+        later = self.queued(self.a)
+        self.assertEqual((self.lanes.squeeze_in(later), self.lanes.ready), (False, 4))
+        found = self.take_all()
+        self.assertEqual([job for job in found if job.tenant is self.a], [early, jobs[0]])
+        self.assertEqual([job for job in found if job.tenant is self.b], [late, jobs[1]])
+
     def test_when_to_look_for_more(self) -> None:
         """A party that has nothing is not to wait until others have little."""
         for _ in range(LOW_LEVEL):

@@ -21,6 +21,7 @@ class RowJob:
 
     @ivar place: its turn by the store, and
     @ivar order: by when it came into its lane; where both say so, one is before another.
+    @ivar came: the same, or an earlier one if the store was asked meanwhile: by when it would have come.
     @ivar returned: whether it is before all that have never been handed out.
     @ivar stored: whether the store has it.
     """
@@ -37,6 +38,7 @@ class RowJob:
     state: str = READY
     place: int = 0
     order: int = 0
+    came: int = 0
     returned: bool = False
     stored: bool = False
     retries: int = 0
@@ -49,7 +51,7 @@ class RowJob:
             return self.returned
         if self.returned:
             return self.place < other.place
-        return self.order < other.order and self.place < other.place
+        return self.order < other.came and self.place < other.place
 
 
 class RowsModel:
@@ -74,7 +76,18 @@ class RowsModel:
     def arrive(self, job: RowJob) -> None:
         """It can be handed out, and is behind all others."""
         self._arrivals += 1
-        job.state, job.order, job.returned, job.worker, job.due = READY, self._arrivals, False, None, 0.0
+        job.state, job.returned, job.worker, job.due = READY, False, None, 0.0
+        job.order = job.came = self._arrivals
+
+    def arrive_late(self, job: RowJob) -> None:
+        """The same of one that the store need not have, but was asked for."""
+        came = job.came
+        self.arrive(job)
+        job.came = came
+
+    def ask(self, job: RowJob) -> None:
+        """The store is asked about it."""
+        job.came = self._arrivals + 1
 
     def same(self, job: RowJob) -> list[RowJob]:
         """The others that have its name."""
