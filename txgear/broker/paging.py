@@ -92,10 +92,11 @@ class Pager:
 
     def has_room(self, job: Job) -> bool:
         """Whether a job that is in the store may stay in memory: it will be wanted soon, or there is room."""
-        function = job.function
+        lanes = job.function.lanes
         if self.used + JOB_BYTES * len(self._jobs) + job.size > self._budget:
-            return function.lanes.ready < len(function.workers) and not function.lanes.behind(job)
-        return not (function.lanes.overflow and function.lanes.behind(job))
+            return lanes.ready < len(job.function.workers) and not lanes.behind(job)
+        # What is behind those that are held does not show in the overflow.
+        return not ((lanes.overflow or lanes.held) and lanes.behind(job))
 
     def count(self, job: Job) -> None:
         """A job's workload is in memory and stays there for now."""

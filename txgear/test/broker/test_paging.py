@@ -22,6 +22,7 @@ from txgear.broker.paging import (
 from txgear.broker.records import UNREADABLE_SECONDS, InLane, Lane
 from txgear.broker.rules import QUEUE_MEMORY
 from txgear.broker.states import DELAYED, PAGED, QUEUED, RUNNING
+from txgear.broker.tenants import Quota, Tenant
 from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_FAIL
 from txgear.test.support.broker import (
     BrokerFixture,
@@ -904,3 +905,18 @@ class AloneTests(SynchronousTestCase):
         jobs[1].workload = b""
         pager.ask(function, NORMAL, 0.0)
         self.assertEqual(loads, [[jobs[1], jobs[2]]])
+
+
+class HeldTests(SynchronousTestCase):
+    def test_what_one_has_behind_who_is_held(self) -> None:
+        """A job that comes is behind that, as it is of others: its workload is not wanted before."""
+        pager = Pager(1_000_000, {}, lambda jobs: None)
+        tenant = Tenant("a")
+        tenant.quota, tenant.running = Quota(running=1), 1
+        first, second = make_job(number=1), make_job(number=2)
+        lanes = second.function.share()
+        first.tenant = second.tenant = tenant
+        first.state = PAGED
+        self.assertTrue(pager.has_room(second))
+        lanes.append_overflow(first)
+        self.assertEqual((lanes.overflow, pager.has_room(second)), ({}, False))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import takewhile
 from math import inf
 
 from txgear.broker.model import Peer
@@ -90,6 +91,10 @@ class BrokerModel:
         """Whether there is something behind which this one would have to go."""
         return bool(self.overflow(known.function, known.priority))
 
+    def beside(self, known: ModelJob) -> list[ModelJob]:
+        """Those among which it has its place, as long as it waits until there is room in memory."""
+        return self.overflow(known.function, known.priority)
+
     def first_of(self, function: bytes, priority: int) -> ModelJob | None:
         """The next that is handed out."""
         return self.lanes[function, priority][0] if self.front(function, priority) else None
@@ -150,8 +155,9 @@ class BrokerModel:
             self.open_lane(*where)
         known.returned = first and known.loaded
         if not known.returned:
+            later = [*takewhile(lambda other: other.place > known.place, reversed(self.beside(known)))]
             known.state = PAGED
-            lane.append(known)
+            lane.insert(lane.index(later[-1]) if later else len(lane), known)
             self.advance(*where)
             return
         before = [other for other in lane if other.state == QUEUED and other.returned]

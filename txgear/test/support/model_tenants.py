@@ -171,6 +171,11 @@ class TenantModel(PolicyModel):
             return super().behind(known)
         return bool(self.of_party(known.function, known.priority, known.tenant, PAGED))
 
+    def beside(self, known: ModelJob) -> list[ModelJob]:
+        if known.function not in self.shared:
+            return super().beside(known)
+        return self.of_party(known.function, known.priority, known.tenant, PAGED)
+
     def first_of(self, function: bytes, priority: int) -> ModelJob | None:
         if function not in self.shared:
             return super().first_of(function, priority)
