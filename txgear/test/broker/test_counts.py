@@ -22,7 +22,7 @@ from txgear.broker.counts import (
     word_of,
 )
 from txgear.errors import QUEUE_FULL, AccessDenied, QueueError
-from txgear.test.support.extras import given, st
+from txgear.test.support.extras import PROPERTY, given, st
 
 
 def histogram(*seconds: float) -> list[int]:
@@ -56,6 +56,7 @@ class BucketTests(SynchronousTestCase):
 
 
 class CountAllTests(SynchronousTestCase):
+    @PROPERTY
     @given(st.lists(st.floats(-1.0, 1e7) | st.sampled_from(EDGES), max_size=200))
     def test_it_is_the_same_as_each_by_itself(self, seconds: list[float]) -> None:
         expected = histogram(*seconds)
@@ -72,6 +73,7 @@ class CumulativeTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         self.assertEqual(cumulative(histogram()), [0] * (len(BOUNDS) + 1))
 
+    @PROPERTY
     @given(st.lists(st.floats(0, 1e7) | st.sampled_from(EDGES), max_size=50))
     def test_the_fine_ones_add_up(self, seconds: list[float]) -> None:
         expected = [sum(each <= bound for each in seconds) for bound in BOUNDS]
@@ -89,6 +91,7 @@ class QuantileTests(SynchronousTestCase):
     def test_the_ends(self) -> None:
         self.assertEqual(quantiles(histogram(0.0, 1e9), 0.5, 0.99), [EDGES[0], EDGES[-1]])
 
+    @PROPERTY
     @given(st.lists(st.floats(0.001, 1e5), min_size=1, max_size=200))
     def test_they_are_near(self, seconds: list[float]) -> None:
         ordered = sorted(seconds)

@@ -8,12 +8,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.rights import SEE, SUBMIT
 from txgear.security.access import Access, Identity, Rule
-from txgear.test.support.extras import given, st
+from txgear.test.support.extras import PROPERTY, given, st
 
 WEB = Identity("web")
 
 
 class OrderTests(SynchronousTestCase):
+    @PROPERTY
     @given(
         st.lists(st.tuples(st.booleans(), st.sampled_from((SUBMIT, SEE)), st.sampled_from(("f", "g*", "*"))))
     )

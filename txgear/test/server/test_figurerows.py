@@ -19,7 +19,7 @@ from txgear.server.figurerows import (
     unpack,
     unpacked,
 )
-from txgear.test.support.extras import given, st
+from txgear.test.support.extras import PROPERTY, given, st
 
 NONE: list[int | None] = [None] * len(TIMES)
 
@@ -29,6 +29,7 @@ class NumberTests(SynchronousTestCase):
         for number in (*range(4096), 4096, 4098, 8190):
             self.assertEqual(unpacked(packed(number)), number)
 
+    @PROPERTY
     @given(st.integers(0, 10**12), st.integers(0, 10**12))
     def test_large_ones_nearly(self, one: int, other: int) -> None:
         self.assertLessEqual(unpacked(packed(one)), one)
