@@ -174,9 +174,8 @@ class Archive:
             job.archived = history.to_bytes(tenant) or b"{}"
             self._add(job, until, history, now)
         if keeps:
-            self._persistence.update_ended(job, KEPT if history is None else self.ended.kind_of(job))
-            if not dead:
-                self._persistence.put_result(job, result)
+            kind = KEPT if history is None else self.ended.kind_of(job)
+            self._persistence.update_ended(job, kind, None if dead else result)
         if bounds is not None:
             # Its function's policy comes before its own: its submitter has no say about others.
             policy = job.function.policy or CLASSIC
@@ -237,8 +236,7 @@ class Archive:
         surplus = shelf.surplus(bounds, up_to)
         for job in surplus:
             if shelf is not self.ended.own and self._takes_unique(job, history_of(job), now):
-                self._drop_result(job)
-                self._persistence.put_result(job, b"")
+                self._drop_result(job, b"")
             else:
                 self.forget(job)
         return bool(surplus)
@@ -334,12 +332,15 @@ class Archive:
         if job is not None:
             self._drop_result(job)
 
-    def _drop_result(self, job: Job) -> None:
+    def _drop_result(self, job: Job, instead: bytes | None = None) -> None:
+        """
+        @param instead: is kept in its place; C{None} if the store does not have it.
+        """
         history = History.from_bytes(job.archived)
         history.data_size, history.result_size, history.complete = 0, 0, False
         self.results.pop(job.number, None)
         self.ended.drop_result(job)
-        self.change(job, history)
+        self.change(job, history, instead)
 
     # Operators
 
@@ -391,18 +392,19 @@ class Archive:
             self._put_last(job)
         self.change(job, history)
 
-    def change(self, job: Job, history: History) -> None:
+    def change(self, job: Job, history: History, result: bytes | None = None) -> None:
         """
         Keep what is known of a job that has ended, where that has changed.
 
         @param history: what L{history_of} gave, and what has come to it.
+        @param result: its new result; C{None} if that is as it was.
         """
         job.archived = history.to_bytes(job.tenant) or b"{}"
-        self.update(job)
+        self.update(job, result)
 
-    def update(self, job: Job) -> None:
-        """Keep what has changed of a job that has ended."""
-        self._persistence.update_ended(job, self.ended.kind_of(job))
+    def update(self, job: Job, result: bytes | None = None) -> None:
+        """The same of one of which no more has changed than what is here."""
+        self._persistence.update_ended(job, self.ended.kind_of(job), result)
 
     # Forgetting
 

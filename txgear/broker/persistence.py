@@ -190,32 +190,32 @@ class Persistence:
                 )
             )
 
-    def update_ended(self, job: Job, kind: int) -> None:
+    def update_ended(self, job: Job, kind: int, result: bytes | None = None) -> None:
         """
         A job has ended that is archived, or something of that has changed.
 
         @param kind: what it is counted as; see L{txgear.broker.records}.
+        @param result: is to be kept in place of its workload, or of an earlier result; C{None} where that
+            stays as it is.
         """
-        if self._journal is not None and (job.stored or self._is_coming(job)):
-            wall = self._timers.wall
-            self._journal.update(
+        journal = self._journal
+        if journal is not None and (job.stored or self._is_coming(job)):
+            number, since, offset = job.number, job.since, self._timers.offset
+            journal.update(
                 JobUpdate(
-                    job.number,
+                    number,
                     job.place,
-                    wall(job.due),
+                    job.due + offset,
                     job.retries,
                     job.size,
                     job.state,
-                    wall(job.since),
+                    since and since + offset,
                     job.archived,
                     kind,
                 )
             )
-
-    def put_result(self, job: Job, result: bytes) -> None:
-        """Keep the result of a job that has ended; L{update_ended} came before."""
-        if self._journal is not None and (job.stored or self._is_coming(job)):
-            self._journal.put_result(job.number, result)
+            if result is not None:
+                journal.put_result(number, result)
 
     def delete(self, job: Job) -> None:
         """A job has ended, and nothing is kept of it."""

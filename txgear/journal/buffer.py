@@ -63,9 +63,10 @@ class WriteBuffer:
 
     def put_result(self, number: int, result: bytes) -> None:
         """Keep this result, in place of an earlier one."""
-        results = self.results
-        self.bytes += len(result) - len(results.pop(number, b""))
-        results[number] = result
+        if number in self.results:
+            self.drop_result(number)
+        self.results[number] = result
+        self.bytes += len(result)
 
     def drop_result(self, number: int) -> None:
         """There is no result to be kept of this job any more."""

@@ -8,7 +8,7 @@ from txgear.broker.history import Attempt, History
 from txgear.broker.model import AskedReply, Job
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
-from txgear.broker.records import KEPT, PAUSED, WAITING, JobChange, JobRecord, JobUpdate, StoredValue
+from txgear.broker.records import KEPT, OWN, PAUSED, WAITING, JobChange, JobRecord, JobUpdate, StoredValue
 from txgear.broker.states import DEAD, DONE
 from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
@@ -154,9 +154,14 @@ class JobTests(KeptTestCase):
     def test_what_is_kept_of_one_that_has_ended(self) -> None:
         job = self.stored()
         job.state, job.since, job.due, job.size, job.archived = DONE, 10.0, 70.0, 6, b"{}"
-        self.persistence.update_ended(job, KEPT)
-        self.persistence.put_result(job, b"result")
+        self.persistence.update_ended(job, KEPT, b"result")
         self.assertEqual(self.journal.updates, [JobUpdate(1, 1, 170.0, 0, 6, DONE, 110.0, b"{}", KEPT)])
+        self.assertEqual(self.journal.results, {1: b"result"})
+        job.since = 0.0
+        self.persistence.update_ended(job, KEPT | OWN)
+        self.assertEqual(
+            self.journal.updates[1:], [JobUpdate(1, 1, 170.0, 0, 6, DONE, 0.0, b"{}", KEPT | OWN)]
+        )
         self.assertEqual(self.journal.results, {1: b"result"})
         self.persistence.delete_all(job)
         self.assertEqual((self.journal.deleted_all, self.journal.results), ([1], {}))
@@ -168,8 +173,7 @@ class NotKeptTests(KeptTestCase):
         persistence.update(job)
         persistence.check_change(job)
         persistence.change(job, b"new")
-        persistence.update_ended(job, KEPT)
-        persistence.put_result(job, b"result")
+        persistence.update_ended(job, KEPT, b"result")
         persistence.delete(job)
         persistence.delete_all(job)
         persistence.drop_workload(job)
