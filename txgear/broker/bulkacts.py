@@ -9,7 +9,8 @@ done is asked for each job at its turn, for whoever began it, as the rights of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.bulk import BulkTask, one_by_one
@@ -17,7 +18,7 @@ from txgear.broker.listing import OF_ROWS, ended_lanes
 from txgear.broker.matching import SELECTIONS, Selection
 from txgear.broker.operations import PATIENCE
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW, check, knows
-from txgear.broker.walks import Walk
+from txgear.broker.walks import PAGE, Walk
 from txgear.errors import ServerError
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
@@ -336,23 +337,86 @@ class BulkActs:
             del found[act.order.most :]
         numbers = one_by_one(found)
         now = yield
+        if act.order.act == MOVE and self._broker.pager is not None:
+            self._act_on_pages(act, rows, numbers, selection, now)
+            return
         for number in numbers:
             if act.ended:
                 return
-            job = self._job(act.order.of, number)
-            if job is None and rows:
-                # It may be a row by now.
-                rows.seen.discard(number)
-            elif job is None or not self._matches(act, job, selection):
-                act.passed += 1
-            else:
-                self._try(act, job, now)
-            act.changed += 1
+            self._act_on(act, rows, number, selection, now)
             now = yield
-        if rows:
+        self._go_on(act, rows, selection, now)
+
+    def _act_on_pages(
+        self, act: BulkAct, rows: _Rows, numbers: Iterator[int], selection: Selection, now: float
+    ) -> None:
+        """The same where others have to be in memory for it: for some at once."""
+        page = [*islice(numbers, PAGE)]
+        if act.ended or not page:
+            self._go_on(act, rows, selection, now)
+            return
+
+        def do(later: float) -> None:
+            for number in () if act.ended else page:
+                self._act_on(act, rows, number, selection, later)
+
+            def go_on() -> BulkTask:
+                at_last = yield
+                self._act_on_pages(act, rows, numbers, selection, at_last)
+
+            self._broker.operations.rest(go_on(), later)
+
+        there = (self._job(act.order.of, number) for number in page)
+        self._among_alike(act, [job for job in there if job is not None], do, now)
+
+    def _act_on(self, act: BulkAct, rows: _Rows, number: int, selection: Selection, now: float) -> None:
+        """It is the turn of one that was in memory."""
+        job = self._job(act.order.of, number)
+        if job is None and rows:
+            # It may be a row by now.
+            rows.seen.discard(number)
+        elif job is None or not self._matches(act, job, selection):
+            act.passed += 1
+        else:
+            self._try(act, job, now)
+        act.changed += 1
+
+    def _go_on(self, act: BulkAct, rows: _Rows, selection: Selection, now: float) -> None:
+        """It is done to all that were in memory."""
+        if rows and not act.ended:
             self._act_on_rows(act, rows, rows.walk(), selection, now)
         else:
             act.end(DONE, now)
+
+    def _among_alike(
+        self, act: BulkAct, jobs: Sequence[Job], do: Callable[[float], None], now: float
+    ) -> None:
+        """
+        Do something with jobs when those are in memory that have the same uniques, if it has to be seen
+        whether there are such: one that is moved is not to be the second of its name.
+
+        @param do: called once, at once or in a later turn.
+        """
+        lookups, stock = self._broker.lookups, self._broker.stock
+        keys = [job.key for job in jobs if job.key is not None] if act.order.act == MOVE else []
+        if act.order.of != "jobs" or not lookups.lacks(keys):
+            do(now)
+            return
+        for job in jobs:
+            stock.hold(job)
+
+        def come(answered: bool, later: float) -> None:
+            if answered or act.ended:
+                do(later)
+                stock.release_all(jobs, later)
+            else:
+                self._broker.operations.rest(again(), later + PATIENCE)
+
+        def again() -> BulkTask:
+            later = yield
+            lookups.load(keys, come, later)
+
+        lookups.load(keys, come, now)
 
     @staticmethod
     def _matches(act: BulkAct, job: Job, selection: Selection) -> bool:
@@ -435,19 +499,26 @@ class BulkActs:
         def look(page: Found | None, later: float) -> None:
             if act.ended:
                 return
-            if page is not None:
-                numbers = set(walk.go_on(page.records)) - rows.seen
-                for job in page.jobs:
-                    full = 0 < order.most <= act.done + act.failed
-                    if job.number in numbers and not full and self._matches(act, job, selection):
-                        self._try(act, job, later)
+            if page is None:
+                self._broker.operations.rest(go_on(), later + PATIENCE)
+                return
+            numbers = set(walk.go_on(page.records)) - rows.seen
+            jobs = [job for job in page.jobs if job.number in numbers]
+
+            def do(at_last: float) -> None:
+                for job in jobs:
+                    full = act.ended or 0 < order.most <= act.done + act.failed
+                    there = self._job(order.of, job.number) is job
+                    if there and not full and self._matches(act, job, selection):
+                        self._try(act, job, at_last)
                 act.changed += 1
+                self._broker.operations.rest(go_on(), at_last)
 
-            def go_on() -> BulkTask:
-                at_last = yield
-                self._act_on_rows(act, rows, walk, selection, at_last)
+            self._among_alike(act, jobs, do, later)
 
-            self._broker.operations.rest(go_on(), later if page is not None else later + PATIENCE)
+        def go_on() -> BulkTask:
+            at_last = yield
+            self._act_on_rows(act, rows, walk, selection, at_last)
 
         self._broker.stock.visit(question, look)
 

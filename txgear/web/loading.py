@@ -15,6 +15,7 @@ from txgear.broker import listing, loading
 from txgear.broker.model import Job, Peer
 from txgear.broker.search import BOUNDS, Bounds, Search
 from txgear.broker.stock import Then
+from txgear.broker.uniques import Key
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
 from txgear.web.request import WebRequest
@@ -71,11 +72,11 @@ def when_loaded(request: WebRequest, handles: Iterable[bytes], do: Callable[[], 
     return _when(request, load, lambda: while_held(request, loading.named(broker, words), do))
 
 
-def when_named(request: WebRequest, uniques: Collection[bytes], do: Callable[[], Any]) -> Any:
+def when_named(request: WebRequest, keys: Collection[Key], do: Callable[[], Any]) -> Any:
     """
     The same for jobs that have one of these uniques; they stay in memory until C{do} returns.
     """
-    return _when(request, partial(request.server.broker.lookups.load, uniques), do)
+    return _when(request, partial(request.server.broker.lookups.load, keys), do)
 
 
 def _when(request: WebRequest, load: Callable[[Then, float], None], do: Callable[[], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from txgear.broker.bulkacts import (
@@ -23,6 +24,7 @@ from txgear.broker.bulkacts import (
 )
 from txgear.broker.model import Job, Peer
 from txgear.broker.operations import PATIENCE, STEPS
+from txgear.broker.records import ByKey
 from txgear.broker.rights import CANCEL, FORGET, MOVE, OPERATOR_ACTS, PRIORITISE, REQUEUE, REVIEW, SEE
 from txgear.broker.search import OF_DEAD, OF_JOBS, Search
 from txgear.broker.states import DEAD, QUEUED, RUNNING
@@ -440,6 +442,68 @@ class RowsTests(BulkActsTestCase):
         act = self.go_on(self.start(MOVE, function=b"g"))
         self.assertEqual(self.figures(act), (6, 4, 0, 2))
         self.assertEqual(self.broker.functions.by_name[b"g"].total, 6)
+
+    def named(self, function: bytes, *uniques: bytes, waited_for: bool = False) -> None:
+        """Jobs with uniques: rows, unless somebody waits for them."""
+        self.fill(2, function)
+        for unique in uniques:
+            self.fixture.submit(None, function, unique, b"w")
+            self.fixture.answer()
+            if waited_for:
+                self.fixture.submit(self.client, function, unique, b"w")
+            self.fixture.commit()
+            self.fixture.answer()
+
+    def moved(self, waited_for: bool = False) -> BulkAct:
+        """Jobs of two functions, of which some have the uniques of others, are moved to that of these."""
+        self.client = self.fixture.connect()
+        self.named(b"g", b"u", b"v")
+        self.named(b"f", b"u", b"w", b"x", waited_for=waited_for)
+        self.named(b"e", b"v", b"w", waited_for=waited_for)
+        return self.start(MOVE, function=b"g")
+
+    def assert_moved(self, act: BulkAct) -> None:
+        self.assertEqual(
+            sorted(failure.code for failure in act.failures), ["SAME_FUNCTION"] * 4 + ["UNIQUE_TAKEN"] * 3
+        )
+        there = [record.unique for record in self.journal.kept() if record.function == b"g"]
+        uniques = Counter(unique for unique in there if unique)
+        self.assertEqual(uniques, {b"u": 1, b"v": 1, b"w": 1, b"x": 1})
+        self.assertEqual((self.figures(act), self.broker.stock.held), ((13, 6, 0, 7), {}))
+
+    def test_one_is_not_moved_to_where_there_is_one_of_its_name(self) -> None:
+        """Wherever the two are."""
+        for waited_for in (False, True):
+            self.begin()
+            self.assert_moved(self.go_on(self.moved(waited_for)))
+
+    def until_those_are_asked_for(self, act: BulkAct) -> None:
+        """The store is asked for jobs by their uniques."""
+        while not (self.journal.asking and isinstance(self.journal.asking[0].question, ByKey)):
+            self.fixture.pass_time(0)
+            if self.journal.asking and not isinstance(self.journal.asking[0].question, ByKey):
+                self.journal.answer(self.fixture.now)
+        self.assertEqual(act.state, ACTING)
+
+    def test_whether_there_is_one_of_its_name_is_asked_again(self) -> None:
+        for waited_for in (False, True):
+            self.begin()
+            act = self.moved(waited_for)
+            self.until_those_are_asked_for(act)
+            self.journal.asking.pop(0).done(None, {}, self.fixture.now)
+            self.fixture.pass_time(PATIENCE)
+            self.assert_moved(self.go_on(act))
+
+    def test_it_is_stopped_while_others_are_looked_for(self) -> None:
+        for waited_for in (False, True):
+            self.begin()
+            act = self.moved(waited_for)
+            self.until_those_are_asked_for(act)
+            before = self.figures(act)
+            self.acts.stop(act, self.fixture.now)
+            self.fixture.answer()
+            self.fixture.pass_time(PATIENCE)
+            self.assertEqual((self.figures(act), self.broker.stock.held), (before, {}))
 
     def test_later_ones_are_none_of_them(self) -> None:
         self.fill(3)

@@ -4,7 +4,7 @@ What operators do to one job or one function: the acts of the text commands, as 
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -27,13 +27,15 @@ from txgear.broker.rights import (
     RESUME,
     REVIEW,
 )
+from txgear.broker.uniques import key_of
 from txgear.errors import ServerError
-from txgear.protocol.constants import MAX_FUNCTION
+from txgear.protocol.constants import MAX_FUNCTION, UNIQUE_FROM_WORKLOAD
 from txgear.protocol.textlines import text
 from txgear.server import operatorcommands, reviewcommands
 from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.finding import as_sent, unknown_job
+from txgear.web.loading import when_named
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -195,9 +197,14 @@ class JobActs:
         reviewcommands.review_job(self._server, request.peer, job, wanted.review or "")
         return self._changed(request, REVIEW, job, wanted.review or "-")
 
-    def correct(self, request: WebRequest, handle: str) -> Answer:
+    def correct(self, request: WebRequest, handle: str) -> Any:
         """Give it another workload."""
         job = self._job(request, CORRECT, handle)
+        key = key_of(job.unique, request.raw_body) if job.unique == UNIQUE_FROM_WORKLOAD else None
+        # Its unique is another one then, which some job may have.
+        return when_named(request, [] if key is None else [key], lambda: self._correct(request, job))
+
+    def _correct(self, request: WebRequest, job: Job) -> Answer:
         self._operations.correct(job, request.raw_body, request.now)
         if self._server.broker.persistence.crowded:
             # No more of this until less is on its way to the disk.

@@ -11,6 +11,8 @@ from txgear.broker.states import DEAD, QUEUED
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, WORK_FAIL
 from txgear.security.audit import AuditLog
+from txgear.test.support.journal import FaultyStore
+from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebTestCase
 from txgear.web.api import acts
 
@@ -295,3 +297,23 @@ class FunctionTests(ActsTestCase):
         ):
             self.assertEqual(self.ask(method, f"/api/v1/functions/{target}").status, 403)
         self.assertEqual(self.ask("PUT", "/api/v1/functions/f/maxqueue", body={}).status, 403)
+
+
+class RowTests(ActsTestCase):
+    """Jobs that only the store has."""
+
+    def test_a_workload_that_another_has_whose_unique_stands_for_it(self) -> None:
+        fixture = DurableServerFixture(FaultyStore(), queue_memory=0)
+        self.use(fixture)
+        fixture.thread.run_all()
+        client, now = self.connect(), self.clock.seconds()
+        for workload in (b"first", b"second", b"one", b"two"):
+            self.broker.submit(None, b"f", b"-", workload, now, background=True)
+            self.server.end_turn()
+            fixture.thread.run_all()
+        self.assertNotIn(3, self.broker.table.jobs)
+        for workload, status in ((b"one", 409), (b"three", 200), (b"first", 409)):
+            client.ask_web("PUT", "/api/v1/jobs/H:test:4/workload", {}, workload)
+            fixture.thread.run_all()
+            answer = client.web_answer()
+            self.assertEqual(answer.status, status, workload)
