@@ -33,8 +33,11 @@ fill that: a read for each job would be slow.
 """
 READ_JOBS: Final = 1000
 """Jobs whose workloads are read at once."""
-READ_ROWS: Final = 2000
-"""Jobs that are read at once, with their workloads as far as these are L{READ_BYTES}."""
+READ_ROWS: Final = 500
+"""
+Jobs that are read at once, with their workloads as far as these are L{READ_BYTES}: they come into memory in
+one turn, of some milliseconds.
+"""
 AHEAD: Final = 4000
 """Jobs of one lane that are read ahead: more than all its workers do until the next are there."""
 JOB_BYTES: Final = 800

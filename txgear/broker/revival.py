@@ -17,6 +17,7 @@ from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
 if TYPE_CHECKING:
     from txgear.broker.functions import Functions
+    from txgear.broker.ports import Witness
     from txgear.broker.records import JobRecord
     from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenants
@@ -35,8 +36,28 @@ class Revival:
         self._tenants = tenants
         self._timers = timers
 
-    def make(self, record: JobRecord) -> Job:
-        """A job as the store has it, in no place."""
+    def revive(self, record: JobRecord, witness: Witness | None) -> tuple[Job, JobRecord]:
+        """
+        A job as the store has it, in no place; and the row, without what is damaged of it.
+
+        @param witness: hears of that.
+        """
+        history = None
+        if record.history is not None:
+            try:
+                history = self.history(record)
+            except (ValueError, PolicyError) as error:
+                if witness is not None:
+                    witness.damaged(record.prefix + b":%d" % record.number, str(error))
+                record = record._replace(history=None)
+        return self.make(record, history), record
+
+    def make(self, record: JobRecord, history: History | None) -> Job:
+        """
+        A job as the store has it, in no place; on whose account it is it knows from then on.
+
+        @param history: what L{history} has read of it.
+        """
         table, offset = self._table, self._timers.offset
         name = record.function
         key: Key | None = record.unique or None
@@ -56,30 +77,26 @@ class Revival:
         )
         job.place, job.size, job.retries = record.place, record.size, record.retries
         job.stored = True
-        if record.history is not None:
-            self._set_history(job, record.history)
+        if record.history is not None and (owner := owner_of(record.history)) is not None:
+            job.tenant = self._tenants.get(owner)
+        job.history = history
         return job
 
-    def complaint(self, record: JobRecord) -> str | None:
-        """What is wrong with what is kept of a job's settings and attempts; C{None} for nothing."""
-        assert record.history is not None
-        try:
-            owner = owner_of(record.history)
-            if owner is None or record.history != owned_by(owner):
-                function = self._functions.by_name.get(record.function)
-                policy = CLASSIC if function is None else function.policy or CLASSIC
-                History.from_bytes(record.history).policy(policy, self._functions.policies)
-        except (ValueError, PolicyError) as error:
-            return str(error)
-        return None
+    def history(self, record: JobRecord) -> History | None:
+        """
+        What a job has beyond the classic protocol, and has a policy by.
 
-    def _set_history(self, job: Job, kept: bytes) -> None:
-        """What a job has beyond the classic protocol; on whose account it is it knows from then on."""
-        if (owner := owner_of(kept)) is not None:
-            job.tenant = self._tenants.get(owner)
-            if kept == owned_by(owner):
-                return
-        job.history = History.from_bytes(kept)
+        @raise ValueError: what is kept of it is damaged.
+        @raise PolicyError: its settings are none.
+        """
+        kept = record.history
+        if kept is None or ((owner := owner_of(kept)) is not None and kept == owned_by(owner)):
+            return None
+        history = History.from_bytes(kept)
+        function = self._functions.by_name.get(record.function)
+        policy = CLASSIC if function is None else function.policy or CLASSIC
+        history.policy(policy, self._functions.policies)
+        return history
 
     def since(self, job: Job, record: JobRecord, now: float) -> float:
         """Since when a job is ready; of one that has been tried nobody knows."""
@@ -87,9 +104,9 @@ class Revival:
             return min(max(job.created, record.due - self._timers.offset), now)
         return now
 
-    def shown(self, record: JobRecord) -> Job:
-        """What a row would be as a job."""
-        job, offset = self.make(record), self._timers.offset
+    def show(self, job: Job, record: JobRecord) -> Job:
+        """Have a job that was made of a row look as it would in its place."""
+        offset = self._timers.offset
         if record.state:
             job.state, job.since = record.state, record.ended - offset
             job.due = record.due - offset

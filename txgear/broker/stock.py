@@ -492,9 +492,10 @@ class Stock:
             if records is None:
                 look(None, now)
             else:
-                rows = [
-                    self._revival.shown(self._readable(record)) for record in records if self._is_row(record)
+                revived = [
+                    self._revival.revive(record, self.witness) for record in records if self._is_row(record)
                 ]
+                rows = [self._revival.show(job, record) for job, record in revived]
                 look(Found(records, rows), now)
 
         journal.ask(Asking(question, done))
@@ -601,7 +602,7 @@ class Stock:
             workload = workloads.get(record.number, b"")
             if len(workload) != record.size or record.wake or function.policy is not None:
                 break
-            job = self._revival.make(self._readable(record))
+            job, _ = self._revival.revive(record, self.witness)
             if job.key is not None:
                 show(job.key)
             job.workload = workload
@@ -626,14 +627,6 @@ class Stock:
             tenant.bytes += job.size
         self._passage.pass_by(job, now)
 
-    def _readable(self, record: JobRecord) -> JobRecord:
-        """A row without what is damaged of it."""
-        if record.history is None or (why := self._revival.complaint(record)) is None:
-            return record
-        if self.witness is not None:
-            self.witness.damaged(record.prefix + b":%d" % record.number, why)
-        return record._replace(history=None)
-
     def _take_all_in(
         self, records: Iterable[JobRecord], workloads: Mapping[int, bytes], now: float
     ) -> list[Job]:
@@ -645,8 +638,7 @@ class Stock:
 
     def _take_in(self, record: JobRecord, workload: bytes, now: float) -> Job:
         """A row is a job from now on."""
-        record = self._readable(record)
-        job = self._revival.make(record)
+        job, record = self._revival.revive(record, self.witness)
         journal, pager, offset = self._journal, self._pager, self._timers.offset
         assert journal is not None
         assert pager is not None
