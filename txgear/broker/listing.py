@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from zlib import crc32
 
@@ -59,7 +60,11 @@ def _live(broker: Broker, peer: Peer, search: Search, now: float, then: Then, bo
     elif search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
         _live_by_unique(broker, peer, search, then, bounds)
     else:
-        _LiveWalk(broker, peer, search, then, bounds).go_on(search.after, 4 * search.limit)
+        _LiveWalk(broker, peer, search, then, bounds).go_on(search.after, now, 4 * search.limit)
+
+
+_number = attrgetter("number")
+_place = attrgetter("place")
 
 
 def _rows_of(found: Found) -> dict[int, Job]:
@@ -81,6 +86,9 @@ def _live_by_unique(broker: Broker, peer: Peer, search: Search, then: Then, boun
 class _LiveWalk:
     """
     Jobs in the order of their numbers, looked at until a page is full or the store was asked often enough.
+
+    Where not all functions are looked for, only the lanes of those that are: so their rows are in the order
+    of places, which are the numbers of those that were not put behind others. No place is another's number.
     """
 
     def __init__(self, broker: Broker, peer: Peer, search: Search, then: Then, bounds: Bounds) -> None:
@@ -89,10 +97,18 @@ class _LiveWalk:
         self._search = search
         self._then = then
         self._bounds = bounds
+        self._wanted = search.functions(peer)
         self._asked = 0
         self._jobs: list[dict[str, Any]] = []
 
-    def go_on(self, after: int, most: int = LAST_NUMBER) -> None:
+    def _lanes(self) -> list[Lane] | None:
+        """Where the store has what is looked for; C{None} if all that it has is looked at as soon."""
+        functions = list(self._broker.functions.by_name.values())
+        wanted = [function for function in functions if self._wanted(function)]
+        lanes = [lane for function in wanted for lane in self._broker.stock.lanes_of(function)]
+        return None if len(wanted) == len(functions) or len(lanes) > self._bounds.lanes else lanes
+
+    def go_on(self, after: int, now: float, most: int = LAST_NUMBER) -> None:
         """
         Look at the next ones.
 
@@ -101,30 +117,58 @@ class _LiveWalk:
         """
         self._asked += 1
         limit = min(most, self._bounds.rows)
+        lanes = self._lanes()
+        questions: list[InOrder | InLane] = [InOrder(after, limit)]
+        if lanes is not None:
+            questions = [InLane(lane, after, max(limit // len(lanes), 1)) for lane in lanes]
+        found: list[Found | None] = []
 
-        def look(found: Found | None, now: float) -> None:
-            if found is None:
+        def look(one: Found | None, later: float) -> None:
+            found.append(one)
+            if len(found) == len(questions):
+                self._look(after, questions, found, later)
+
+        for question in questions:
+            self._broker.stock.peek(question, look)
+        if not questions:
+            self._look(after, questions, found, now)
+
+    def _look(
+        self, after: int, questions: list[InOrder | InLane], found: list[Found | None], now: float
+    ) -> None:
+        there = self._broker.table.jobs
+        rows: dict[int, Job] = {}
+        # Up to where the store was looked at, if not to its end.
+        last: int | None = None
+        asked: set[Lane] = set()
+        for question, one in zip(questions, found, strict=True):
+            if one is None:
                 self._then(None)
-            else:
-                last = None if len(found.records) < limit else found.records[-1].number
-                self._look(after, Rows(_rows_of(found), last or self._broker.table.last_number), last, now)
-
-        self._broker.stock.peek(InOrder(after, limit), look)
-
-    def _look(self, after: int, rows: Rows, last: int | None, now: float) -> None:
-        """
-        @param last: the number up to which the store was looked at; C{None} for to its end.
-        """
+                return
+            turn = _number if isinstance(question, InOrder) else _place
+            jobs = (job for number, job in _rows_of(one).items() if number not in there)
+            rows.update((turn(job), job) for job in jobs)
+            if len(one.records) == question.limit:
+                upto = turn(one.records[-1])
+                last = upto if last is None else min(last, upto)
+            if isinstance(question, InLane):
+                asked.add(question.lane)
+        of_lanes = asked or not questions
+        if of_lanes and self._asked < MOST_ASKED and not asked.issuperset(self._lanes() or ()):
+            # Some have left the memory to where nobody has looked.
+            self.go_on(after, now)
+            return
         left = self._search.limit - len(self._jobs)
         search = replace(self._search, after=after, limit=left)
-        page = inspection.jobs(self._broker, self._peer, search, now, self._bounds, rows)
+        known = Rows(rows, last or self._broker.table.last_number)
+        page = inspection.jobs(self._broker, self._peer, search, now, self._bounds, known)
         self._jobs += page["jobs"]
         following = last if page["next"] is None else page["next"]
         full = len(self._jobs) == self._search.limit
         if following is None or full or self._asked == MOST_ASKED:
             self._then({"jobs": self._jobs, "next": following})
         else:
-            self.go_on(following)
+            self.go_on(following, now)
 
 
 def ended_lanes(

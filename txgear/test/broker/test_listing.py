@@ -4,9 +4,10 @@ from typing import Any
 
 from txgear.broker.listing import BUCKETS, MOST_ASKED, PLACES, find
 from txgear.broker.model import Peer
+from txgear.broker.records import InLane
 from txgear.broker.search import BOUNDS, OF_DEAD, OF_ENDED, OF_JOBS, Search
 from txgear.policies import CLASSIC, Policies
-from txgear.protocol.constants import HIGH
+from txgear.protocol.constants import HIGH, NORMAL
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, FakeRights
 
 KNOWN = {"jobs": OF_JOBS, "dead": OF_DEAD, "kept": OF_ENDED}
@@ -105,11 +106,57 @@ class LiveTests(ListingCase):
         self.fill(1)
         self.bounds = BOUNDS._replace(rows=3)
         self.fixture.store(*(b"%d" % number for number in range(3 * MOST_ASKED)))
-        found, following = self.page("jobs", function="none", limit="1")
+        found, following = self.page("jobs", state="waiting", limit="1")
         self.assertEqual(found, [])
         assert following is not None
         self.assertLess(following, self.broker.table.last_number)
-        self.assertEqual(self.page("jobs", function="none", after=str(following)), ([], None))
+        self.assertEqual(self.page("jobs", state="waiting", after=str(following)), ([], None))
+
+    def of_two(self) -> None:
+        """Rows of two functions; one job of g is behind the others."""
+        self.fill(20)
+        self.fixture.store(*(b"%d" % number for number in range(4)), function=b"g")
+        self.fixture.answer()
+
+        def put_behind(answered: bool, now: float) -> None:
+            for priority in (HIGH, NORMAL):
+                self.broker.operations.reprioritise(self.broker.table.jobs[22], priority, now)
+
+        self.broker.stock.load_handles([b"H:test:22"], put_behind, self.fixture.now)
+        self.fixture.answer()
+        self.assertNotIn(22, self.broker.table.jobs)
+
+    def test_rows_of_other_functions_are_not_looked_at(self) -> None:
+        self.of_two()
+        self.asked("jobs", function="g")
+        lanes = [asking.question for asking in self.journal.asking]
+        self.assertEqual({lane.lane.function for lane in lanes if isinstance(lane, InLane)}, {b"g"})
+        self.assertEqual(len(lanes), 1)
+        self.journal.asking.clear()
+        # That is in the order of their turns.
+        for limit in ("1", "2", "100"):
+            self.assertEqual(self.whole("jobs", function="g", limit=limit), [21, 23, 24, 22])
+        self.bounds = BOUNDS._replace(rows=2)
+        self.assertEqual(self.whole("jobs", function="g"), [21, 23, 24, 22])
+        (page,) = self.asked("jobs", function="none")
+        self.assertEqual(page, {"jobs": [], "next": None})
+
+    def test_of_so_many_lanes_all_rows_are_looked_at(self) -> None:
+        self.of_two()
+        self.bounds = BOUNDS._replace(lanes=0)
+        self.assertEqual(self.whole("jobs", function="g"), [21, 22, 23, 24])
+
+    def test_one_that_leaves_the_memory_to_where_nobody_looks(self) -> None:
+        self.of_two()
+        job = self.fixture.submit(None, b"g", workload=b"w", delay=9999.0)
+        told = self.asked("jobs", function="g")
+        self.fixture.commit()
+        self.assertNotIn(job.number, self.broker.table.jobs)
+        self.fixture.answer()
+        (page,) = told
+        assert page is not None
+        numbers = [int(row["handle"].rpartition(":")[2]) for row in page["jobs"]]
+        self.assertEqual(numbers, [21, 23, 24, 22, job.number])
 
     def test_the_store_does_not_answer(self) -> None:
         self.fill()
