@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pwd
 import selectors
@@ -18,9 +19,11 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from psycopg.waiting import Wait
 from twisted.trial.unittest import SynchronousTestCase
 
 from databases import PASSWORD, USER, Database, MariaDB, Postgres
@@ -115,6 +118,25 @@ def test_a_server_that_was_cut_off_notices_another(store: SqlStore, database: Da
     for _ in range(2):
         with pytest.raises(StoreTaken):
             store.open()
+
+
+def test_a_lost_connection_speaks_once(postgres: Database) -> None:
+    """psycopg has more to say of what was under way; nobody wants to find that in the log."""
+    store = make_store(postgres.url)
+    store.open()
+    driver = driver_of(store)
+    driver.close()
+
+    def under_way() -> Iterator[Wait]:
+        try:
+            yield Wait.R
+        finally:
+            raise psycopg.OperationalError("that as well")
+
+    with pytest.raises(psycopg.OperationalError, match="the connection is"):
+        driver.wait(under_way())
+    gc.collect()
+    store.close(None)
 
 
 # The schema

@@ -5,6 +5,7 @@ psycopg's connection, with a timeout of its own.
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -84,6 +85,10 @@ class PsycopgConnection(psycopg.Connection[Any]):
         except StopIteration as end:
             result: RV = end.value
             return result
+        finally:
+            # Of a connection that is lost it has more to say: left to the collector, that goes to the log.
+            with suppress(psycopg.Error):
+                gen.close()
 
 
 def _ready(events: int) -> Ready:
