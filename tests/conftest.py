@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -13,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from databases import Database, MariaDB, Postgres
+from databases import Database, MariaDB, Postgres, Service
+from galera import Galera
 from needs import lacks
+from patronicluster import Cluster
+from pgbouncer import PgBouncer
 from processes import SERVER_COMMAND, Programs, Server, Servers, Throttle
 from startup import Daemons
 
@@ -46,7 +50,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         for name, value in getattr(item, "funcargs", {}).items():
-            if isinstance(value, (Server, Servers, Programs, Database)):
+            if isinstance(value, (Server, Servers, Programs, Service, Galera, Cluster)):
                 report.sections.append((f"log of {name}", value.log()))
     return report
 
@@ -159,6 +163,53 @@ def postgres(databases: dict[type[Database], Database]) -> Database:
 def mariadb(databases: dict[type[Database], Database]) -> Database:
     """A MariaDB server with an empty database; the test may kill or pause it."""
     return _running(MariaDB, databases)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for servers: not below pytest's own, which is closed to the users that they run as."""
+    place = Path(tempfile.mkdtemp(prefix="txgear-"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture(scope="module")
+def module_galera() -> Iterator[Galera]:
+    """The Galera cluster that the tests of one file share."""
+    lacks(Galera.missing())
+    with _folder() as folder, Galera(folder) as this:
+        yield this
+
+
+@pytest.fixture
+def galera(module_galera: Galera) -> Galera:
+    """Three MariaDB nodes that are one, with an empty database; the test may kill, pause or cut them."""
+    module_galera.restore()
+    return module_galera
+
+
+@pytest.fixture(scope="module")
+def module_patroni() -> Iterator[Cluster]:
+    """The PostgreSQL with a standby that the tests of one file share."""
+    lacks(Cluster.missing())
+    with _folder() as folder, Cluster(folder) as this:
+        yield this
+
+
+@pytest.fixture
+def patroni(module_patroni: Cluster) -> Cluster:
+    """PostgreSQL with a synchronous standby, and an empty database; the test may kill or pause any of it."""
+    module_patroni.restore()
+    return module_patroni
+
+
+@pytest.fixture
+def pooled(request: pytest.FixtureRequest, postgres: Database) -> Iterator[str]:
+    """The URL of an empty database of PostgreSQL, by way of PgBouncer in the mode that is the parameter."""
+    lacks(PgBouncer.missing())
+    with _folder() as folder, PgBouncer(folder, postgres, request.param) as this:
+        yield this.url
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import quote
 
 import psycopg
@@ -44,6 +44,8 @@ FIRST: Final = "jobs"
 
 Rows = list[tuple[Any, ...]]
 
+S = TypeVar("S", bound="Service")
+
 
 def processes(of: int) -> list[int]:
     """A process and all its descendants, itself first."""
@@ -66,12 +68,10 @@ def _alive(pid: int) -> bool:
         return False
 
 
-class Database(ABC):
-    """A private database server; what is common to all kinds.
+class Service(ABC):
+    """A private server of a kind; what is common to all.
 
     As root it runs as another user, to whom it gives the folder, and who must be able to reach it.
-
-    :ivar url: a database in it, for a user who owns that database and nothing else.
     """
 
     #: What it is, for messages; the programs it needs, the server first; the user it runs as instead of root.
@@ -80,16 +80,16 @@ class Database(ABC):
     account: ClassVar[str]
     #: How it is asked to end without waiting for its clients.
     end: ClassVar[signal.Signals]
+    #: What it gets when the thread ends that started it.
+    orphaned: ClassVar[str] = "KILL"
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.options = options
         self.port = free_port()
-        self.database = FIRST
-        self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Database:
+    def __enter__(self: S) -> S:
         self.start()
         return self
 
@@ -122,25 +122,27 @@ class Database(ABC):
     # Its life
 
     def start(self) -> None:
-        """Start it, after recovery if it was killed, and return when it takes connections."""
+        """Start it, and return when it takes connections."""
+        self.launch()
+        self.arrive()
+
+    def launch(self) -> None:
+        """Start it, its files being there, and do not wait for it."""
         assert not self.running, f"{self.name} runs already"
-        first = not self._data.exists()
-        if first:
-            self._prepare()
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [*self._as_somebody(), self.program(self.programs[0]), *self._arguments(), *self.options],
+                [*self._as_somebody(), *self._command(), *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
                 start_new_session=True,
             )
+
+    def arrive(self) -> None:
+        """Wait until it takes connections."""
         try:
-            wait_until(self._accepts, PATIENCE, what=f"{self.name} that takes connections")
-            if first:
-                self._populate()
-                self._create(self.database)
+            wait_until(self._takes_connections, PATIENCE, what=f"{self.name} that takes connections")
         except BaseException:
             self.kill()
             raise
@@ -158,15 +160,13 @@ class Database(ABC):
             raise AssertionError(f"{self.name} did not end:\n{self.log()}") from None
 
     def kill(self) -> None:
-        """End all its processes at once, as a power cut would; :meth:`start` starts it again."""
+        """End all its processes at once, as a power cut would; it can be started again."""
         if self._process is None or not self.running:
             return
         # Held, it starts nothing more while its children are counted.
         self._signal([self._process.pid], signal.SIGSTOP)
-        all_of_it = processes(self._process.pid)
-        self._signal(all_of_it, signal.SIGKILL)
+        self._end(processes(self._process.pid))
         self._process.wait()
-        wait_until(lambda: not any(map(_alive, all_of_it)), what=f"the end of {self.name}")
 
     def pause(self) -> None:
         """Make all its processes hold still; the system goes on taking connections for it."""
@@ -187,6 +187,72 @@ class Database(ABC):
     def log(self) -> str:
         """The end of what it said, for a person to read."""
         return (self.folder / "log").read_text(errors="backslashreplace")[-SHOWN:]
+
+    # What differs
+
+    @abstractmethod
+    def _command(self) -> Sequence[str]:
+        """The program, and its arguments but for those of the constructor."""
+
+    @abstractmethod
+    def _accepts(self) -> bool:
+        """Whether it takes connections."""
+
+    # Means
+
+    def _as_somebody(self) -> list[str]:
+        """What goes before a command, so that it ends with us and does not run as root."""
+        words = [self.program("setpriv"), "--pdeathsig", self.orphaned]
+        if os.geteuid() == 0:
+            user = pwd.getpwnam(self.account)
+            words += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        return [*words, "--"]
+
+    def _own_folder(self) -> None:
+        """Let it write where its files will be."""
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, self.account)
+
+    def _takes_connections(self) -> bool:
+        assert self.running, f"{self.name} ended:\n{self.log()}"
+        return self._accepts()
+
+    @staticmethod
+    def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _end(self, pids: Sequence[int]) -> None:
+        """End these processes at once, and wait for that."""
+        self._signal(pids, signal.SIGKILL)
+        wait_until(lambda: not any(map(_alive, pids)), what=f"the end of {self.name}")
+
+
+class Database(Service):
+    """A private database server; what is common to all kinds.
+
+    :ivar url: a database in it, for a user who owns that database and nothing else.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder, *options)
+        self.database = FIRST
+        self._numbers = itertools.count(1)
+
+    def start(self) -> None:
+        """Start it, after recovery if it was killed, and return when it takes connections."""
+        first = not self.data.exists()
+        if first:
+            self._prepare()
+        super().start()
+        if first:
+            try:
+                self._populate()
+                self._create(self.database)
+            except BaseException:
+                self.kill()
+                raise
 
     # What is in it
 
@@ -219,7 +285,7 @@ class Database(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make the files of a new server in ``self._data``."""
+        """Make the files of a new server in ``self.data``."""
 
     @abstractmethod
     def _arguments(self) -> Sequence[str]:
@@ -247,21 +313,16 @@ class Database(ABC):
     # Means
 
     @property
-    def _data(self) -> Path:
+    def data(self) -> Path:
+        """Where its files are."""
         return self.folder / "data"
 
-    def _as_somebody(self) -> list[str]:
-        """What goes before a command, so that it ends with us and does not run as root."""
-        words = [self.program("setpriv"), "--pdeathsig", "KILL"]
-        if os.geteuid() == 0:
-            user = pwd.getpwnam(self.account)
-            words += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        return [*words, "--"]
+    def _command(self) -> Sequence[str]:
+        return [self.program(self.programs[0]), *self._arguments()]
 
     def _make(self, *command: str) -> None:
         """Run a command that makes files."""
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, self.account)
+        self._own_folder()
         done = subprocess.run(
             [*self._as_somebody(), *command],
             stdin=subprocess.DEVNULL,
@@ -274,25 +335,18 @@ class Database(ABC):
         assert done.returncode == 0, f"{self.name} cannot be made in {self.folder}:\n{said}"
 
     def _accepts(self) -> bool:
-        assert self.running, f"{self.name} ended:\n{self.log()}"
         try:
             self._connect(self.home).close()
         except (psycopg.OperationalError, pymysql.OperationalError):
             return False
         return True
 
-    @staticmethod
-    def _signal(pids: Iterable[int], number: signal.Signals) -> None:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
 
 class Postgres(Database):
     """A PostgreSQL server."""
 
     name = "postgresql"
-    programs = ("postgres", "initdb")
+    programs: ClassVar[tuple[str, ...]] = ("postgres", "initdb")
     account = "postgres"
     end = signal.SIGINT
     home = "postgres"
@@ -308,7 +362,7 @@ class Postgres(Database):
         password.chmod(0o644)
         self._make(
             self.program("initdb"),
-            f"--pgdata={self._data}",
+            f"--pgdata={self.data}",
             f"--username={ADMIN}",
             f"--pwfile={password}",
             "--auth=scram-sha-256",
@@ -331,7 +385,7 @@ class Postgres(Database):
             "max_wal_senders": 0,
             "jit": "off",
         }
-        return ["-D", str(self._data), *(f"--{name}={value}" for name, value in settings.items())]
+        return ["-D", str(self.data), *(f"--{name}={value}" for name, value in settings.items())]
 
     def _connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(
@@ -364,7 +418,7 @@ class MariaDB(Database):
     """A MariaDB server; its URL says ``mysql``."""
 
     name = "mysql"
-    programs = ("mariadbd", "mariadb-install-db")
+    programs: ClassVar[tuple[str, ...]] = ("mariadbd", "mariadb-install-db")
     account = "mysql"
     end = signal.SIGTERM
     home = "mysql"
@@ -373,7 +427,7 @@ class MariaDB(Database):
         self._make(
             self.program("mariadb-install-db"),
             "--no-defaults",
-            f"--datadir={self._data}",
+            f"--datadir={self.data}",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
@@ -390,7 +444,7 @@ class MariaDB(Database):
     def _arguments(self) -> Sequence[str]:
         return [
             "--no-defaults",
-            f"--datadir={self._data}",
+            f"--datadir={self.data}",
             f"--tmpdir={self.folder}",
             f"--init-file={self.folder / 'init.sql'}",
             # Below the folder of the data, where the server goes: no path is too long for a socket.

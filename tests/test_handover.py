@@ -337,7 +337,7 @@ def test_store_that_is_not_let_go_of(place: Place) -> None:
     """An old server that cannot close its store in time goes on, and the new one does not start."""
     server = place.start("--store-timeout=60")
     place.submit()
-    # The test asks for itself: while another process comes up, the server would find out that its store is lost.
+    # The test asks for itself: while another process comes up the server would see that its store is away.
     new = place.predecessor()
     with closing(sqlite3.connect(place.database, isolation_level=None)) as other, place.connect() as peer:
         other.execute("BEGIN IMMEDIATE")

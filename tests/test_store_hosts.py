@@ -38,7 +38,7 @@ class Standby(Postgres):
         source = f"host=127.0.0.1 port={self._primary.port} user={ADMIN} password={PASSWORD}"
         self._make(
             self.program("pg_basebackup"),
-            f"--pgdata={self._data}",
+            f"--pgdata={self.data}",
             f"--dbname={source}",
             "--write-recovery-conf",
             "--checkpoint=fast",

@@ -1,0 +1,107 @@
+"""One server whose database is a Galera cluster of three nodes, of which it uses the first.
+
+Whatever happens to a node, nothing that was answered is lost, and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pymysql
+import pytest
+
+from clusterload import Load, settle
+from databases import Database
+from galera import Galera
+from processes import Servers
+
+pytestmark = pytest.mark.txgear_only
+
+Tell = Callable[[str], None]
+
+#: Seconds that a submit waits for the store, by default, and what a timer may be late.
+TIMEOUT: Final = 5.0
+LATE: Final = 1.0
+
+#: Seconds between two attempts to connect, at the most, and for one.
+AGAIN: Final = 5.0 + 2.0
+
+
+def test_own_node_killed(tell: Tell, galera: Galera, start_server: Servers) -> None:
+    """Jobs are refused while the server's node is away, and taken when it has come back."""
+    own = galera.nodes[0]
+    server = start_server(store=own.url)
+    load = Load(server.port)
+    load.wait_for_kept()
+    own.kill()
+    killed = time.monotonic()
+    time.sleep(TIMEOUT + LATE)
+    own.start()
+    again = load.wait_for_kept()
+    first = min(one.at + one.seconds for one in load.refused()) - killed
+    figures = f"refused {first:.1f} s after, taken after {again:.1f} s"
+    settle(tell, figures, load, server, lambda: start_server(store=own.url))
+    assert TIMEOUT - LATE < first < TIMEOUT + LATE
+    assert again < AGAIN
+
+
+def test_own_node_cut_off(tell: Tell, galera: Galera, start_server: Servers) -> None:
+    """A node without the others takes connections, and nothing else; the server waits for it."""
+    own = galera.nodes[0]
+    server = start_server(store=own.url)
+    load = Load(server.port)
+    load.wait_for_kept()
+    own.cut()
+    time.sleep(TIMEOUT + 3 * LATE)
+    assert load.refused()
+    own.heal()
+    again = load.wait_for_kept()
+    settle(tell, f"cut off, taken after {again:.1f} s", load, server, lambda: start_server(store=own.url))
+    assert again < AGAIN
+
+
+@contextlib.contextmanager
+def changing(node: Database) -> Iterator[None]:
+    """Somebody else changes, all the time, the rows that each transaction of the server changes."""
+    over = threading.Event()
+
+    def change() -> None:
+        with contextlib.closing(node._connect(node.database)) as connection, connection.cursor() as cursor:
+            while not over.wait(0.002):
+                with contextlib.suppress(pymysql.OperationalError):
+                    cursor.execute("BEGIN")
+                    cursor.execute("UPDATE txgear_lanes SET jobs = jobs + 1")
+                    cursor.execute("UPDATE txgear_lanes SET jobs = jobs - 1")
+                    cursor.execute("COMMIT")
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_conflicts_with_another_node(tell: Tell, galera: Galera, start_server: Servers) -> None:
+    """Somebody changes the same rows at another node: a transaction that is undone is run again."""
+    own, second, _ = galera.nodes
+    server = start_server(store=own.url)
+    load = Load(server.port)
+    load.wait_for_kept()
+
+    def undone() -> int:
+        return sum(int(own.status(name)) for name in ("wsrep_local_cert_failures", "wsrep_local_bf_aborts"))
+
+    before = undone()
+    with changing(second):
+        load.wait_for_kept(200)
+    count = undone() - before
+    settle(tell, f"{count} transactions undone", load, server, lambda: start_server(store=own.url))
+    assert count > 5
+    assert not load.refused()
+    assert b"lost" not in server.said()
