@@ -255,7 +255,7 @@ class Lookups:
 
     def _refuse(self, job: Job, lookup: Lookup, error: QueueError, now: float) -> None:
         """Nobody may have this job, nor wait for it."""
-        self._over(job, lookup)
+        self._over(job, lookup).why = error.why
         job.function.counts.submitted += 1
         self._lifecycle.refused(job, error.text, now, error.why)
         self._go_on(lookup, now)

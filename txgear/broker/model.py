@@ -36,12 +36,14 @@ class Reply:
     @ivar peers: whose output waits for it.
     @ivar asked: whether the store is asked first if it has the job already, and was told nothing of it.
     @ivar others: those of the peers whose answer is another one.
+    @ivar why: the word for why that is an ERROR, where that is known: see L{QueueError.why}.
     @cvar late: whether others may have come into their lanes that were submitted later.
     """
 
     __slots__ = ("packet", "peers", "size")
 
     asked: bool = False
+    why: str = ""
     late: bool = False
     others: Mapping[Peer, tuple[int | Data, ...]] | None = None
 
@@ -54,7 +56,7 @@ class Reply:
 class AskedReply(Reply):
     """The same of a job of which the store is asked whether it has it already."""
 
-    __slots__ = ("asked", "others")
+    __slots__ = ("asked", "others", "why")
 
     late = True
 
@@ -62,6 +64,7 @@ class AskedReply(Reply):
         super().__init__(size)
         self.asked = True
         self.others = None
+        self.why = ""
 
 
 MOST_NAMED: Final = 100

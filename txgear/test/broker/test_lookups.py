@@ -11,7 +11,7 @@ from txgear.broker.records import KEPT, SCHEDULED, ByKey, InLane, StoredValue
 from txgear.broker.rights import SEE
 from txgear.broker.states import CANCELLED, DELAYED, DONE, PAGED, STORING
 from txgear.broker.tenants import Quota
-from txgear.errors import QueueError
+from txgear.errors import QUEUE_FULL, QueueError
 from txgear.protocol.constants import ERROR, JOB_CREATED, WORK_COMPLETE, WORK_FAIL
 from txgear.test.support.broker import DurableBrokerTestCase, Heard, record
 from txgear.test.support.clock import START
@@ -420,7 +420,7 @@ class NewTests(LookupTestCase):
             job, reply = self.asked(client)
             self.answer()
             text = b"Job queue is full: max_queue is 2"
-            self.assertEqual(reply.packet, (ERROR, b"QUEUE_ERROR", text))
+            self.assertEqual((reply.packet, reply.why), ((ERROR, b"QUEUE_ERROR", text), QUEUE_FULL))
             self.assert_gone(job)
         self.assertEqual(self.client.attached, {})
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from txgear.broker.model import Job
+from txgear.broker.model import Job, Reply
 from txgear.errors import STORE_REFUSED, STORE_UNAVAILABLE, QueueError
 from txgear.protocol.constants import ERROR, JOB_CREATED
 from txgear.protocol.packets import Packet
@@ -35,7 +35,7 @@ class Replies:
         self.on_packet: Callable[[Any, list[Any]], None] = lambda kind, arguments: None
         self._request = request
         self._server = request.server
-        self._expected: deque[tuple[Job, Told]] = deque()
+        self._expected: deque[tuple[Job, Reply | None, Told]] = deque()
         request.on_packets = self._take
 
     def created(self, job: Job, background: bool, told: Told) -> None:
@@ -44,18 +44,19 @@ class Replies:
 
         @param background: whether it is to outlive its client.
         """
-        self._expected.append((job, told))
+        self._expected.append((job, job.reply, told))
         self._server.created(self._request.peer, job, background)
 
     def _take(self, packets: list[Packet]) -> None:
         for index, (kind, *arguments) in enumerate(packets):
             if kind == JOB_CREATED:
-                self._taken(*self._expected.popleft(), bytes(arguments[0]))
+                job, _, told = self._expected.popleft()
+                self._taken(job, told, bytes(arguments[0]))
             elif kind != ERROR:
                 self.on_packet(kind, arguments)
             elif arguments[0] == _QUEUE_ERROR and self._expected:
-                job, told = self._expected.popleft()
-                told(job, False, self._refused(bytes(arguments[1])))
+                job, reply, told = self._expected.popleft()
+                told(job, False, self._refused(reply, bytes(arguments[1])))
             else:
                 # It is not about a job: the peer is not served any more.
                 self._request.on_packets = None
@@ -70,9 +71,9 @@ class Replies:
             # What is not in memory any more has the other's handle.
             told(broker.table.by_handle(handle) or broker.archive.by_handle(handle) or job, True, None)
 
-    def _refused(self, text: bytes) -> QueueError:
-        """The store has not taken a job."""
+    def _refused(self, reply: Reply | None, text: bytes) -> QueueError:
+        """The store has not taken a job, or there is no room for one of which it was asked."""
         journal = self._server.journal
         gone = journal is not None and journal.unavailable is not None
         why = STORE_UNAVAILABLE if gone else STORE_REFUSED
-        return QueueError(text.decode("utf-8", "replace"), why=why)
+        return QueueError(text.decode("utf-8", "replace"), why=(reply and reply.why) or why)

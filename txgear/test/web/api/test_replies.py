@@ -66,6 +66,13 @@ class FoundTests(RowTestCase):
         answer = self.asked(f"{JOBS}?unique=v", b"two").web_answer()
         self.assertEqual((answer.json["handle"], answer.json["joined"]), ("H:test:3", False))
 
+    def test_one_that_is_new_and_for_which_there_is_no_room(self) -> None:
+        """Another function has one with its unique: so the store is asked first."""
+        self.broker.operations.limit_function(b"g", (1, 1, 1))
+        self.asked("/api/v1/functions/g/jobs", b"one")
+        answer = self.asked("/api/v1/functions/g/jobs?unique=u", b"two").web_answer()
+        self.assertEqual((answer.status, answer.code), (503, "queue_full"))
+
     def test_its_result_is_waited_for(self) -> None:
         for background in ("true", "false"):
             self.setUp()
