@@ -264,9 +264,9 @@ class SqlStore:
 
     def _attempt(self, work: Callable[[DBAPICursor], T], *, writes: bool) -> T:
         driver = self._driver_connection()
+        cursor = self._dialect.cursor(driver)
         committing = False
         try:
-            cursor = self._dialect.cursor(driver)
             if writes and self._dialect.begin:
                 cursor.execute(self._dialect.begin)
             result = work(cursor)
@@ -277,6 +277,11 @@ class SqlStore:
             # First of all: after a conflict the next statement and the COMMIT may be answered as if all were
             # well.
             usable = self._roll_back(driver)
+            if usable:
+                # An exception keeps it, and it keeps SQLite's file open that was closed: the locks of this
+                # process are no more in order then.
+                with contextlib.suppress(self._driver.Error):
+                    cursor.close()
             self._lanes.forget()
             if not isinstance(error, self._driver.Error):
                 raise

@@ -585,6 +585,21 @@ class TroubleTests(SQLiteCase):
         self.store.write(deleting([1]))
         self.assertEqual(self.store.known([1, 2]), {2})
 
+    def test_a_connection_that_is_given_up_is_closed(self) -> None:
+        """However long somebody keeps the exception: the last one that is closed removes the log."""
+        self.pragma("busy_timeout = 0")
+        self.each_connection("PRAGMA busy_timeout = 0")
+        other = self.other()
+        other.execute("BEGIN IMMEDIATE")
+        exceptions = [
+            self.assertRaises(StoreUnavailable, self.store.write, adding(addition(4))),
+            self.assertRaises(StoreUnavailable, self.store.open),
+        ]
+        other.close()
+        self.assertFalse(os.path.exists(f"{self.path}-wal"), exceptions)
+        self.store.open()
+        self.store.write(adding(addition(4)))
+
     def test_a_locked_file_can_be_read(self) -> None:
         self.other().execute("BEGIN IMMEDIATE")
         self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b""})
