@@ -312,6 +312,12 @@ class IHistoryStore(IJobStore):
         """
 
 
+class IPatientStore(IJobStore):
+    """A store that knows for how long it may be silent though nothing is wrong with it."""
+
+    timeout: float = Attribute("Seconds in which it answers; known when it is open.")
+
+
 class IReportingStore(IJobStore):
     """A store that can say what it is, and how durable its settings are now."""
 

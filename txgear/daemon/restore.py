@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from txgear.broker.broker import Broker
 from txgear.broker.records import ASIDE, DEAD, OWN, WAITING, InLane, JobRecord, Lane, StoredValue
-from txgear.interfaces import IJobStore
+from txgear.interfaces import IJobStore, IPatientStore
 from txgear.journal.journal import NUMBERS, Journal
 
 PAGE: Final = 1000
@@ -50,6 +50,8 @@ def restore(
     @raise txgear.errors.StoreError: the store cannot be opened or read.
     """
     store.open()
+    if IPatientStore.providedBy(store):
+        journal.bear(store.timeout)
     # The reserved numbers are above those of all jobs that are kept.
     broker.store_events.reserve(store.reserve(numbers), numbers)
     values, lanes = store.values(), store.lanes()

@@ -49,7 +49,12 @@ def _without_secrets(url: str) -> str:
         return url
     from sqlalchemy import URL, make_url
 
-    parts = make_url(url)
+    from txgear.stores.hosts import split
+
+    rest, hosts = split(url)
+    parts = make_url(rest)
     query = {name: value for name, value in parts.query.items() if name not in SECRETS}
-    shown = URL.create(parts.drivername, parts.username, None, parts.host, parts.port, parts.database, query)
-    return shown.render_as_string()
+    shown = URL.create(parts.drivername, parts.username, None, None, None, parts.database, query)
+    scheme, _, text = shown.render_as_string().partition("://")
+    user, slash, path = text.partition("/")
+    return f"{scheme}://{user}{','.join(map(str, hosts))}{slash}{path}"

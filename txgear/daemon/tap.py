@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from getopt import getopt
+from getopt import GetoptError, getopt
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -270,7 +270,8 @@ class Options(UsageOptions):
             "store-timeout",
             None,
             int(TIMEOUT),
-            "seconds that a submit may wait for the store",
+            "seconds that a submit may wait for the store; by default more where its nodes stand still for"
+            " longer when one of them dies",
             COERCIONS["store-timeout"],
         ),
         (
@@ -425,14 +426,17 @@ class Options(UsageOptions):
         if self.parent is not None:
             open_standard_descriptors()
         words = [] if options is None else list(options)
+        # What is wrong with them is said below.
+        with suppress(GetoptError):
+            self.given = frozenset(
+                self.synonyms[option.lstrip("-")]
+                for option, _ in getopt(words, self.shortOpt, self.longOpt)[0]
+            )
         try:
             super().parseOptions(words)
         except UsageError as error:
             text = str(error).removeprefix("Parameter type enforcement failed: ")
             raise SystemExit(f"txgear: {text}{self._hint(text)}") from error
-        self.given = frozenset(
-            self.synonyms[option.lstrip("-")] for option, _ in getopt(words, self.shortOpt, self.longOpt)[0]
-        )
         self.notes += self._without_effect(self.given)
 
     def _hint(self, text: str) -> str:
@@ -507,8 +511,9 @@ class Options(UsageOptions):
         url = self.store_url()
         if url == MEMORY:
             return None
+        timeout = float(self["store-timeout"]) if "store-timeout" in self.given else None
         try:
-            return make_store(url, secret, float(self["store-timeout"]), own_folder=self["store"] is None)
+            return make_store(url, secret, timeout, own_folder=self["store"] is None)
         except ConfigurationError as error:
             raise ConfigurationError(f"--store: {error}") from error
 
@@ -547,7 +552,9 @@ class Options(UsageOptions):
             return False
         from sqlalchemy import make_url
 
-        parts = make_url(url)
+        from txgear.stores.hosts import split
+
+        parts = make_url(split(url)[0])
         return bool(parts.password or parts.query.get("password"))
 
     def takeover(self, environ: Mapping[str, str]) -> str:

@@ -96,6 +96,15 @@ class Journal:
         self.may_hide = self._sieve.may_hide
         self.found = self._sieve.found
 
+    def bear(self, timeout: float) -> None:
+        """
+        Wait for the store for so long, if it was less.
+
+        @param timeout: seconds that it may be silent.
+        """
+        self._timeout = max(timeout, self._timeout)
+        self._writes.patience = self._ending.timeout = self._timeout
+
     def begin(
         self, listener: JournalListener, answered: Callable[[], None], taken: Callable[[], None], limit: int
     ) -> None:
@@ -342,6 +351,8 @@ class Ending:
     """
     The server's end, as far as it waits for the store: as long as that answers, and for some seconds
     more. What is slow is not lost.
+
+    @ivar timeout: seconds that a store may be silent.
     """
 
     def __init__(self, clock: IReactorTime, timeout: float) -> None:
@@ -349,7 +360,7 @@ class Ending:
         @param timeout: seconds that a store may be silent.
         """
         self._clock = clock
-        self._timeout = timeout
+        self.timeout = timeout
         self._silent_since: float | None = None
         self._waiting: list[Deferred[None]] = []
 
@@ -358,7 +369,7 @@ class Ending:
         now = self._clock.seconds()
         if self._silent_since is None:
             self._silent_since = now
-        return self._silent_since + self._timeout - now
+        return self._silent_since + self.timeout - now
 
     def wait(self, seconds: float) -> Deferred[None]:
         """

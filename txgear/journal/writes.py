@@ -50,6 +50,7 @@ class Writes:
 
     @ivar jobs: the new jobs.
     @ivar deadline: runs while somebody waits for a batch.
+    @ivar patience: seconds that those who submit wait for the store at the most.
     @ivar figures: how long the batches took, and how large they were.
     """
 
@@ -73,7 +74,7 @@ class Writes:
         self.jobs = NewJobs(self._drop)
         self.deadline = Timer(clock, overdue)
         self.figures = Figures(clock.seconds)
-        self._patience = patience
+        self.patience = patience
         self._is_asked = is_asked
         self._flush = Flush(clock, turn_ended)
         self._link = link
@@ -179,12 +180,12 @@ class Writes:
     def watch(self) -> None:
         """A turn has ended: whoever waits from now on does not for ever."""
         if not self.deadline.running and (self.jobs.waiting or self.crowded):
-            self.deadline.start(self._patience)
+            self.deadline.start(self.patience)
 
     def asked(self) -> None:
         """Somebody waits for what is to be read, who does not do that for ever either."""
         if not self.deadline.running:
-            self.deadline.start(self._patience)
+            self.deadline.start(self.patience)
 
     def look(self) -> Need:
         """A turn has ended, and the link is open: what that is needed for."""
@@ -296,7 +297,7 @@ class Writes:
         """The store has answered: those who are left have their time from now on."""
         self.deadline.cancel()
         if self._is_asked():
-            self.deadline.start(self._patience)
+            self.deadline.start(self.patience)
 
     def reopened(self, known: set[int]) -> None:
         """

@@ -62,16 +62,17 @@ def check_store(url: str, password: str | None = None) -> None:
 
 
 def make_store(
-    url: str, password: str | None = None, timeout: float = TIMEOUT, own_folder: bool = False
+    url: str, password: str | None = None, timeout: float | None = None, own_folder: bool = False
 ) -> SqlStore:
     """
     Make the store that a URL names; nothing is connected or opened yet.
 
     @param url: C{sqlite:///path}, where all after the third slash is the path of a file as it
         stands there, C{postgresql://user@host/database}, C{mysql://user@host/database} or
-        C{mariadb://...}; options of the driver may follow these behind a question mark.
+        C{mariadb://...}; there may be several hosts, and options of the driver behind a question mark.
     @param password: for the database; replaces the one in the URL.
-    @param timeout: seconds in which the database has to answer.
+    @param timeout: seconds in which the database has to answer; by default L{TIMEOUT}, or more where it is
+        known to stand still for longer when one of its nodes dies.
     @param own_folder: whether the folder of a SQLite file may be made; it may be where nobody named it,
         as it cannot be a typing mistake then.
     @raise ConfigurationError: the URL makes no sense, or the database's driver is not installed.

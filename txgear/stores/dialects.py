@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from txgear.broker.records import StoreReport
 from txgear.errors import ConfigurationError
+from txgear.stores import TIMEOUT
 from txgear.stores.questions import Questions
 from txgear.stores.statements import Statements
 from txgear.stores.verdicts import Verdict
@@ -33,6 +34,7 @@ class StoreDialect(ABC):
     @cvar questions_class: makes L{questions}.
     @cvar judge: says what an error means: one of L{txgear.stores.verdicts}.
     @ivar name: where the database is, as a URL without a password.
+    @ivar timeout: seconds in which it has to answer; it may be more once there is a connection.
     @ivar engine: SQLAlchemy's, which makes connections.
     @ivar statements: the statements in the SQL of this database.
     @ivar questions: what it is asked.
@@ -41,6 +43,7 @@ class StoreDialect(ABC):
     @ivar largest_value_why: what sets that bound, in words.
     """
 
+    timeout: float = TIMEOUT
     package: ClassVar[str] = ""
     options: ClassVar[dict[str, Any]] = {}
     begin: ClassVar[str] = ""

@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 
 from txgear.broker.records import StoreReport
 from txgear.errors import StoreUnusable
-from txgear.stores import durability
+from txgear.stores import durability, galera
 from txgear.stores.hosts import Host
 from txgear.stores.schema import REVISIONS, jobs, results, workloads
 from txgear.stores.serverdialect import (
@@ -46,6 +46,11 @@ attempts is up to 110 kB of JSON, and PyMySQL may write a byte as two.
 
 IDLE_SECONDS: Final = 365 * 24 * 3600
 """Seconds that a connection may be idle; MySQL's default is eight hours."""
+
+CLUSTER_VARIABLES: Final = (
+    "SHOW GLOBAL VARIABLES WHERE variable_name IN ('wsrep_on', 'wsrep_provider_options')"
+)
+"""Nothing comes from a server without Galera; a node that is cut off answers, too."""
 
 ADVICE: Final = {
     **dict.fromkeys((1044, 1045, 1049, 1130, 1698, 1820, 1862, 2059, 3118), ACCESS),
@@ -151,7 +156,7 @@ class MySQL(ServerDialect):
     judge = staticmethod(of_mysql)
     statements: MySQLStatements
 
-    def __init__(self, url: str, password: str | None, timeout: float) -> None:
+    def __init__(self, url: str, password: str | None, timeout: float | None) -> None:
         super().__init__(url, password, timeout)
         # MySQL takes 64 characters.
         self._lock = f"txgear/{self.database}"[:64]
@@ -199,6 +204,7 @@ class MySQL(ServerDialect):
         return type(error)(number_of(error), message)
 
     def set_up(self, connection: Connection) -> None:
+        self._see_cluster(connection)
         seconds = ceil(self.timeout)
         connection.exec_driver_sql(
             "SET SESSION innodb_lock_wait_timeout = %s, lock_wait_timeout = %s, wait_timeout = %s",
@@ -212,6 +218,19 @@ class MySQL(ServerDialect):
         self.largest_value_why = f"its max_allowed_packet is {packet}"
         self.statements.most_bytes = min(MOST_BYTES, packet // 2)
         self.statements.piece = packet - ROW_BYTES
+
+    def _see_cluster(self, connection: Connection) -> None:
+        """Of a Galera cluster: wait for as long as it stands still when a node dies."""
+        found = dict(map(tuple, connection.exec_driver_sql(CLUSTER_VARIABLES).all()))
+        if found.get("wsrep_on") != "ON":
+            return
+        settings = galera.options(found.get("wsrep_provider_options", ""))
+        self.bear(
+            galera.standstill(settings),
+            f"evs.suspect_timeout is {settings.get('evs.suspect_timeout', 'unknown')}",
+        )
+        driver: Any = connection.connection.driver_connection
+        driver._read_timeout = driver._write_timeout = self.timeout + GRACE
 
     @contextmanager
     def patience(self, driver: DBAPIConnection) -> Iterator[None]:

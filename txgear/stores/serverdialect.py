@@ -5,19 +5,25 @@ What PostgreSQL and MySQL have in common: a database server that is reached over
 from __future__ import annotations
 
 from abc import abstractmethod
+from math import ceil
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError
+from twisted.logger import Logger
 
 from txgear.errors import ConfigurationError
+from txgear.stores import TIMEOUT
 from txgear.stores.connector import Connector
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.hosts import Host, HostsError, shown, split, with_query
 
 GRACE: Final = 1.0
 """Seconds that we wait longer than the server does, so that it gives a statement up first."""
+
+MARGIN: Final = 1.5
+"""How much longer than a database may stand still it is waited for: there is work left when it goes on."""
 
 PATIENCE: Final = 3600.0
 """Seconds that the server has to make an index."""
@@ -36,20 +42,24 @@ class ServerDialect(StoreDialect):
 
     @cvar driver: SQLAlchemy's name for the kind of server and the driver.
     @ivar timeout: seconds in which the server has to answer.
+    @ivar stall: seconds for which it may stand still though nothing is wrong with it; known when there is a
+        connection.
     @ivar database: the database's name.
     @ivar connector: connects to one of the hosts.
     @ivar session: the server's number of our last connection that had the lock.
     """
 
+    log = Logger()
     driver: ClassVar[str]
     options: ClassVar[dict[str, Any]] = {"paramstyle": "format"}
 
-    def __init__(self, url: str, password: str | None, timeout: float) -> None:
+    def __init__(self, url: str, password: str | None, timeout: float | None) -> None:
         """
         @param url: C{scheme://user:password@host:port/database?options}, the options being the driver's.
             There may be several hosts, the preferred one first.
         @param password: replaces the one in the URL.
-        @param timeout: seconds in which the server has to answer.
+        @param timeout: seconds in which the server has to answer; where it is C{None} nobody has said that,
+            and a database that is known to stand still for a while has more than others.
         @raise ConfigurationError: the URL makes no sense.
         """
         scheme = url.partition("://")[0]
@@ -66,7 +76,9 @@ class ServerDialect(StoreDialect):
             ) from error
         if not parts.database:
             raise ConfigurationError(f"the store's URL names no database: {scheme}://user@host:port/database")
-        self.timeout = timeout
+        self.timeout = TIMEOUT if timeout is None else timeout
+        self.stall = 0.0
+        self._is_patient = timeout is None
         self.database = parts.database
         self.session: int | None = None
         name = URL.create(scheme, parts.username, None, None, None, parts.database).render_as_string()
@@ -105,6 +117,37 @@ class ServerDialect(StoreDialect):
     def _connect(self, dialect: Dialect, record: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """SQLAlchemy calls this to connect."""
         return self.connector.connect(kwargs)
+
+    def bear(self, stall: float, why: str) -> None:
+        """
+        The database may stand still for some seconds: wait for it, or say what comes of not doing so.
+
+        @param why: what sets that, for the log.
+        """
+        needed = float(ceil(stall * MARGIN))
+        known, self.stall = self.stall, stall
+        if self.timeout >= needed:
+            return
+        if self._is_patient:
+            self.timeout = needed
+            self.log.info(
+                "{store} answers nothing for {stall:g} seconds when a node dies ({why}): what is to be stored"
+                " waits for up to {timeout:g} seconds",
+                store=self.name,
+                stall=stall,
+                why=why,
+                timeout=needed,
+            )
+        elif stall != known:
+            self.log.warn(
+                "{store} answers nothing for {stall:g} seconds when a node dies ({why}), and --store-timeout"
+                " is {timeout:g}: submits are refused meanwhile. Leave that option out, or say {needed:g}",
+                store=self.name,
+                stall=stall,
+                why=why,
+                timeout=self.timeout,
+                needed=needed,
+            )
 
     def prepare(self) -> None:
         """Nothing: there is nothing to prepare on this machine."""

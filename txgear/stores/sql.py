@@ -32,7 +32,7 @@ from txgear.broker.records import (
     StoreReport,
 )
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
-from txgear.interfaces import IHistoryStore, IReportingStore
+from txgear.interfaces import IHistoryStore, IPatientStore, IReportingStore
 from txgear.stores import leftovers, migrations, schema
 from txgear.stores.dialects import READ_ONLY, StoreDialect
 from txgear.stores.filling import Filling
@@ -57,7 +57,7 @@ MOST_CHARACTERS: Final = 300
 """Characters of a database's message that are passed on at the most."""
 
 
-@implementer(IHistoryStore, IReportingStore)
+@implementer(IHistoryStore, IReportingStore, IPatientStore)
 class SqlStore:
     """
     A store with the tables of L{schema}, over one connection. Most methods are
@@ -83,6 +83,11 @@ class SqlStore:
         # Whether the last batch met damaged rows, and the jobs that are known to have such rows.
         self._damage_seen = False
         self._damaged_jobs: set[int] = set()
+
+    @property
+    def timeout(self) -> float:
+        """See L{IPatientStore}."""
+        return self._dialect.timeout
 
     # Open and close
 

@@ -60,6 +60,15 @@ class TimeoutTests(TroubleTestCase):
         self.assertEqual(self.client.ask(request(SUBMIT_JOB, b"g", b"", b"")), created(4))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_one_that_may_stand_still_is_waited_for(self) -> None:
+        for seconds in (10.0, 1.0):
+            self.fixture.journal.bear(seconds)
+        self.client.tell(submit())
+        self.clock.advance(9.9)
+        self.assertEqual(self.client.heard(), b"")
+        self.clock.advance(0.1)
+        self.assertEqual(self.client.heard(), refused(b"The store has not answered for 10 seconds"))
+
     def test_what_is_kept_late_is_taken_out_again(self) -> None:
         self.submit_one()
         self.other.tell(submit())
