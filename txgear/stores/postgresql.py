@@ -48,8 +48,23 @@ ADVICE: Final = {
 }
 """What to do, by the beginning of the SQLSTATE; the first that fits counts."""
 
-IS_READ_ONLY: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
-"""A standby, or a primary that is not to be written at present."""
+WHO_IS_IT: Final = (
+    "SELECT pg_backend_pid(), pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+)
+"""
+The process that answers: a pooler's connection has said another number when it was made. And whether it is a
+standby, or a primary that is not to be written at present.
+"""
+
+SETTINGS: Final = (
+    "SELECT set_config('lock_timeout', %s, {local}), set_config('statement_timeout', %s, {local}),"
+    # Only a warning says that a COMMIT was not waited for.
+    " set_config('client_min_messages', 'warning', {local}),"
+    # With it off, a job that was answered could be lost. Stronger values are the operator's choice.
+    " CASE current_setting('synchronous_commit')"
+    " WHEN 'off' THEN set_config('synchronous_commit', 'on', {local}) END"
+)
+"""Settings of a session; behind a pooler, of each transaction, as the next one may be in another session."""
 
 PLACE: Final = (
     "UPDATE txgear_jobs SET lane = placed.lane, ukey = placed.ukey, wake = placed.wake"
@@ -67,6 +82,10 @@ NOT_LET_IN: Final = (
     # Of target_session_attrs.
     ("session is read-only", READ_ONLY),
     ("in hot standby mode", READ_ONLY),
+    (
+        "unsupported startup parameter",
+        "leave it out of the URL, as the pooler in between does not take it, and set it for the role instead",
+    ),
     ("invalid connection option", "check what follows the question mark in the URL"),
 )
 """Parts of messages that come without an SQLSTATE when a connection is refused, and what to do."""
@@ -114,8 +133,14 @@ class PostgreSQLStatements(Statements):
 
 
 class PostgreSQL(ServerDialect):
-    """A PostgreSQL database."""
+    """
+    A PostgreSQL database.
 
+    @ivar is_pooled: whether there is a pooler in between, such as PgBouncer, so that nothing can be said of
+        the session in which the next transaction is.
+    """
+
+    is_pooled = False
     driver = "postgresql+psycopg"
     package = "txgear[postgresql]"
     statements_class = PostgreSQLStatements
@@ -133,16 +158,19 @@ class PostgreSQL(ServerDialect):
             # libpq takes whole seconds, and not less than two.
             **{**arguments, **host.arguments, "connect_timeout": max(2, ceil(seconds))}
         )
-        if not alone:
-            connection.stall_timeout = seconds
-            try:
-                [(read_only,)] = connection.execute(IS_READ_ONLY).fetchall()
-                connection.rollback()
-                if read_only:
-                    raise ReadOnlySqlTransaction("it takes no writes")
-            except BaseException:
-                connection.close()
-                raise
+        connection.stall_timeout = seconds if not alone else self.timeout + GRACE
+        try:
+            [(number, read_only)] = connection.execute(WHO_IS_IT).fetchall()
+            connection.rollback()
+            if read_only and not alone:
+                raise ReadOnlySqlTransaction("it takes no writes")
+        except BaseException:
+            connection.close()
+            raise
+        self.is_pooled = number != connection.info.backend_pid
+        if self.is_pooled:
+            # A statement that is prepared may be in another session than the one that is to run it.
+            connection.prepare_threshold = None
         connection.stall_timeout = self.timeout + GRACE
         return connection
 
@@ -153,15 +181,11 @@ class PostgreSQL(ServerDialect):
         return (CannotConnectNow if passes else type(error))(message)
 
     def set_up(self, connection: Connection) -> None:
-        connection.exec_driver_sql(
-            "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false),"
-            # Only a warning says that a COMMIT was not waited for.
-            " set_config('client_min_messages', 'warning', false),"
-            # With it off, a job that was answered could be lost. Stronger values are the operator's choice.
-            " CASE current_setting('synchronous_commit')"
-            " WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END",
-            (f"{ceil(self.timeout * 1000)}ms", f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms"),
-        )
+        if not self.is_pooled:
+            connection.exec_driver_sql(SETTINGS.format(local="false"), self._timeouts())
+
+    def _timeouts(self) -> tuple[str, str]:
+        return f"{ceil(self.timeout * 1000)}ms", f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms"
 
     @contextmanager
     def patience(self, driver: DBAPIConnection) -> Iterator[None]:
@@ -189,7 +213,10 @@ class PostgreSQL(ServerDialect):
 
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         # Otherwise bytes come as hexadecimal digits.
-        return driver.cursor(binary=True)
+        cursor = driver.cursor(binary=True)
+        if self.is_pooled:
+            cursor.execute(SETTINGS.format(local="true"), self._timeouts())
+        return cursor
 
     def report(self, cursor: DBAPICursor) -> StoreReport:
         cursor.execute(
