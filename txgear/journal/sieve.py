@@ -19,8 +19,12 @@ from txgear.broker.uniques import HASH_BITS, Key, hash_of
 from txgear.journal.link import Link
 from txgear.journal.timer import Timer
 
-RATE: Final = 0.0012
-"""How often one filter says yes of a key that is not in it, once it is full: fourteen bits for each key."""
+RATE: Final = 0.0001
+"""
+How often one filter says yes of a key that is not in it, once it is full: nineteen bits for each key. With
+ten million jobs each such yes costs the store a millisecond: with fourteen bits, and one in a thousand, that
+was half of what a submit took.
+"""
 OVERDUE: Final = 0.1
 """Seconds after which the next are read though others want the store."""
 AGAIN_SECONDS: Final = 10.0
@@ -36,10 +40,10 @@ class Bounds(NamedTuple):
     """
     How much there is of what.
 
-    @ivar capacity: keys that the first filter has room for at the least; two megabytes. Each further one has
-        room for half of all before it.
+    @ivar capacity: keys that the first filter has room for at the least; two and a half megabytes. Each
+        further one has room for half of all before it.
     @ivar filters: how many there are at the most before all are made one: together they would be wrong more
-        often than once in a hundred times.
+        often than once in a thousand times.
     @ivar ended: keys that have ended for which nothing is built anew.
     @ivar page: keys that are read at once: a millisecond of the reactor.
     """
