@@ -55,7 +55,7 @@ NO_LIMITS: Final = frozenset(
         "daemon.patterns.MOST_KEPT",
         # What an error or a line of the log quotes.
         "daemon.accessdoubts.MOST_NAMED",
-        "daemon.service.MOST_NAMED",
+        "daemon.restore.MOST_NAMED",
         "policies.MOST_KEY",
         "security.tlsfiles.MOST_NAMES",
         "stores.sql.MOST_CHARACTERS",

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from twisted.logger import Logger
+
 from txgear.broker.broker import Broker
-from txgear.broker.records import ASIDE, DEAD, OWN, WAITING, InLane, JobRecord, Lane, StoredValue
+from txgear.broker.records import ASIDE, DEAD, OWN, PAUSED, WAITING, InLane, JobRecord, Lane, StoredValue
 from txgear.interfaces import IJobStore, IPatientStore
 from txgear.journal.journal import NUMBERS, Journal
+from txgear.protocol.textlines import shown_word
 
 PAGE: Final = 1000
 """Jobs that are set aside of which so many are read at once."""
+MOST_NAMED: Final = 20
+"""Paused functions that the log names at the start; a command lists all."""
 
 
 class Restored(NamedTuple):
@@ -32,6 +37,29 @@ class Restored(NamedTuple):
     jobs: int
     dead: int
     others: int
+
+    def tell(self, log: Logger, seconds: float) -> None:
+        """
+        Tell a log, and which functions are paused: nobody wonders why their jobs wait who has read this.
+
+        @param seconds: what it has taken to take that up.
+        """
+        _, jobs, dead, others = self
+        if jobs or dead or others:
+            log.info(
+                "{count} {jobs} back from the store, in {seconds:.1f} seconds{also}",
+                count=jobs,
+                jobs="job is" if jobs == 1 else "jobs are",
+                seconds=seconds,
+                also=f"; ended ones that are kept: {dead} dead, {others} others" if dead or others else "",
+            )
+        if paused := [value.name for value in self.values if value.kind == PAUSED]:
+            more = len(paused) - MOST_NAMED
+            log.warn(
+                "paused, until `resume` is said: {functions}{more}",
+                functions=" ".join(shown_word(name).decode("utf-8") for name in paused[:MOST_NAMED]),
+                more=f" and {more} more" if more > 0 else "",
+            )
 
 
 def restore(

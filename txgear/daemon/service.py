@@ -23,14 +23,14 @@ from twisted.python.failure import Failure
 
 from txgear._version import __version__
 from txgear.broker.model import Peer
-from txgear.broker.records import PAUSED, SIGNED_OUT, SIGNING_KEY, StoredValue
+from txgear.broker.records import SIGNED_OUT, SIGNING_KEY, StoredValue
 from txgear.broker.rights import RELOAD, SHUTDOWN
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.handover import HandOver, Offer
 from txgear.daemon.ports import wanted_ports
 from txgear.daemon.pushes import Pushes
 from txgear.daemon.renewal import Renewal, files_of
-from txgear.daemon.restore import Restored, restore
+from txgear.daemon.restore import restore
 from txgear.daemon.webport import WebPlace, hosts, is_local, origins, url, web_place
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable, TxgearError
 from txgear.interfaces import IJobStore, IProtocolModule
@@ -42,7 +42,6 @@ from txgear.net.proxyheader import HeaderFactory, Trusted
 from txgear.net.stream import shown_peer
 from txgear.plugins.gear import gear
 from txgear.protocol.constants import DEFAULT_PORT
-from txgear.protocol.textlines import shown_word
 from txgear.security.audit import DONE, REFUSED, AuditLog
 from txgear.server.descriptors import Descriptors, soft_limit
 from txgear.server.jobserver import JobServer
@@ -57,10 +56,6 @@ STOP_SECONDS: Final = 5.0
 
 BACKLOG: Final = 1024
 """Connections that the system accepts ahead of the server, where nothing else is said."""
-
-MOST_NAMED: Final = 20
-"""Paused functions that the log names at the start; a command lists all."""
-
 
 OPERATOR: Final = "operator"
 """Who asks for what comes by a connection, for the audit log."""
@@ -323,31 +318,8 @@ class ServerService(Service):
             raise
         except StoreError as error:
             raise ConfigurationError(f"the store {store.name}: {error}") from error
-        self._log_restored_jobs(found, self.server.seconds() - started)
-        self._log_paused_functions([value.name for value in found.values if value.kind == PAUSED])
+        found.tell(self.log, self.server.seconds() - started)
         return found.values
-
-    def _log_paused_functions(self, functions: list[bytes]) -> None:
-        """Nobody wonders why their jobs wait who has read this."""
-        if functions:
-            more = len(functions) - MOST_NAMED
-            self.log.warn(
-                "paused, until `resume` is said: {functions}{more}",
-                functions=" ".join(shown_word(name).decode("utf-8") for name in functions[:MOST_NAMED]),
-                more=f" and {more} more" if more > 0 else "",
-            )
-
-    def _log_restored_jobs(self, found: Restored, seconds: float) -> None:
-        _, jobs, dead, others = found
-        if not (jobs or dead or others):
-            return
-        self.log.info(
-            "{count} {jobs} back from the store, in {seconds:.1f} seconds{also}",
-            count=jobs,
-            jobs="job is" if jobs == 1 else "jobs are",
-            seconds=seconds,
-            also=f"; ended ones that are kept: {dead} dead, {others} others" if dead or others else "",
-        )
 
     def _let_go_of_store(self) -> None:
         """The server has not started: close the store, which nobody else uses now."""
