@@ -233,9 +233,11 @@ def wait_grows(case: Case) -> Iterator[Finding]:
 
 def _of(case: Case) -> str:
     later = case.later
-    return (
-        "" if later.seen == later.total else f" (of the {later.seen:,} newest of {later.total:,} that wait)"
-    )
+    if later.seen == later.total:
+        return ""
+    if later.rows:
+        return f" (of {later.seen:,} in memory; {later.total:,} wait in all)"
+    return f" (of the {later.seen:,} newest of {later.total:,} that wait)"
 
 
 def delayed(case: Case) -> Iterator[Finding]:
@@ -253,6 +255,13 @@ def delayed(case: Case) -> Iterator[Finding]:
                 f"{_jobs(count)} {what}{_of(case)}; the next at {case.at(due)}",
                 {"jobs": count, "next": case.iso(due), "seconds": round(max(due - case.now, 0.0), 3)},
             )
+    if later.rows and not (later.delayed or later.retrying):
+        yield Finding(
+            "delayed",
+            INFO,
+            f"{_jobs(later.rows)} for a time that is not near, or to be tried again then",
+            {"jobs": later.rows, "next": None, "seconds": None},
+        )
 
 
 # The store

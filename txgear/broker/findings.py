@@ -73,6 +73,7 @@ class Later:
     The jobs of a function that are not to be handed out yet, as far as they were looked at, the newest first.
 
     @ivar total: how many there are.
+    @ivar rows: how many of them only the store has: their time is not near.
     @ivar seen: how many were looked at.
     @ivar storing: of these, how many are on their way to the store.
     @ivar storing_since: when the first of those was submitted.
@@ -91,6 +92,7 @@ class Later:
         "next_read",
         "next_retry",
         "retrying",
+        "rows",
         "seen",
         "storing",
         "storing_since",
@@ -104,6 +106,7 @@ class Later:
         @param most: how many are looked at.
         """
         self.total = function.waiting
+        self.rows = function.later
         self.seen = self.storing = self.unreadable = self.retrying = self.delayed = self.withheld = 0
         self.storing_since = self.next_retry = self.next_delayed = self.next_read = 0.0
         unreadable, offset = broker.store_events.unreadable, broker.timers.offset

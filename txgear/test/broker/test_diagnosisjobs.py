@@ -317,6 +317,18 @@ class StoreTests(DurableDiagnosisTestCase):
         self.broker.store_events.reserve(1, 1000)
         self.worker = self.fixture.worker(b"f")
 
+    def test_those_that_only_the_store_has(self) -> None:
+        self.fixture.worker(b"f")
+        for _ in range(3):
+            self.fixture.submit(None, delay=600.0)
+        self.fixture.commit()
+        words = "3 jobs wait for a time that is not near, or to be tried again then"
+        self.assertEqual(self.line("delayed"), (INFO, words))
+        self.assertEqual(self.facts("delayed"), {"jobs": 3, "next": None, "seconds": None})
+        self.fixture.submit(self.fixture.connect(), delay=500.0)
+        words = "1 job waits for its time (of 1 in memory; 4 wait in all)"
+        self.assertEqual(self.line("delayed")[1], f"{words}; the next at 09:08:20 UTC")
+
     def test_who_paused_is_known_over_a_restart(self) -> None:
         self.broker.operations.pause(b"f", self.fixture.now, "alice")
         self.fixture.restart()

@@ -279,8 +279,9 @@ class FunctionView(View):
         self.arrange("jobs", ids)
         shown, total = len(ids), function.total
         path = f"/jobs?function={formats.only(function.name)}"
-        values = {"shown": shown, "total": total, "path": path, "what": "jobs"}
-        self.put("jobs-more", (shown, total), "more", lambda: values)
+        rows = function.lanes.rows_count + function.later
+        values = {"shown": shown, "total": total, "path": path, "what": "jobs", "rows": rows}
+        self.put("jobs-more", (shown, total, rows), "more", lambda: values)
 
     def _workers(self, function: Function, now: float) -> None:
         ids = []

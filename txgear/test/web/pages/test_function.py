@@ -186,6 +186,19 @@ class PageTests(FunctionTestCase):
         self.assertIn('<span class="badge warning">silent</span> has not asked for <time', html)
         self.assertIn("1 silent", html)
 
+    def test_of_those_that_only_the_store_has_it_is_said_how_many_there_are(self) -> None:
+        fixture = DurableServerFixture(FaultyStore(), queue_memory=0)
+        self.use(fixture)
+        for _ in range(4):
+            self.submit()
+            self.server.end_turn()
+            fixture.thread.run_all()
+        self.submit(delay=9999.0)
+        self.server.end_turn()
+        fixture.thread.run_all()
+        self.assertEqual(list(self.broker.table.jobs), [1])
+        self.assertIn("1 of 5, the first of those in memory; 4 are in the store only", self.page())
+
     def test_who_may_not_see_who_is_connected_is_shown_no_workers(self) -> None:
         worker = self.worker(b"f")
         self.submit()
