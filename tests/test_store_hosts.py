@@ -111,6 +111,23 @@ def test_a_primary_and_its_standby(pair: Pair) -> None:
     position = primary.execute("SELECT pg_current_wal_lsn()")[0][0]
     caught_up = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
     wait_until(lambda: standby.execute(caught_up) == [(True,)], what="a standby that has it all")
+    report = store.report()
+    assert report.promise == "primary with 1 standby, not waited for"
+    assert report.doubts == (
+        "synchronous_standby_names is empty: a failover may lose the last jobs that were answered",
+    )
+    # What is seen of a standby depends on the user.
+    for right, words in (
+        ("", "primary with 1 standby; each commit waits for *"),
+        (f"GRANT pg_monitor TO {USER}", "primary with 1 standby, 1 of them synchronous; each commit waits"),
+    ):
+        primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.execute("SELECT pg_reload_conf()")
+        if right:
+            primary.execute(right)
+        wait_until(lambda: store.report().promise.startswith(words), what=words)  # noqa: B023 - at once
+        assert store.report().doubts == ()
+    primary.execute("ALTER SYSTEM RESET synchronous_standby_names")
     # It is not to be written any more, and still there.
     primary.execute("ALTER SYSTEM SET default_transaction_read_only = on")
     primary.execute("SELECT pg_reload_conf()")

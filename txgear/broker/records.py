@@ -331,6 +331,7 @@ class StoreReport(NamedTuple):
     @ivar doubts: sentences: why what was answered could be lost all the same. Without any it is durable.
     @ivar size: bytes of the database; C{None} if that is not known.
     @ivar log_size: bytes of the log that is to become part of it; C{None} if that is not known.
+    @ivar promise: on how many machines it is at present, in words; empty where it is one alone.
     """
 
     database: str
@@ -339,6 +340,7 @@ class StoreReport(NamedTuple):
     doubts: tuple[str, ...]
     size: int | None = None
     log_size: int | None = None
+    promise: str = ""
 
 
 class Batch(NamedTuple):

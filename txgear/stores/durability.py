@@ -8,6 +8,7 @@ returns sentences: why what was answered could be lost all the same. There are n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 Settings = Mapping[str, str]
 
@@ -65,3 +66,54 @@ def of_mysql(settings: Settings) -> tuple[str, ...]:
     if settings["engine"].lower() != "innodb":
         found.append(f"the tables' engine is {settings['engine']}, which has no transactions that last")
     return tuple(found)
+
+
+class Standbys(NamedTuple):
+    """
+    Who copies a PostgreSQL.
+
+    @ivar connected: standbys that are connected.
+    @ivar synchronous: of these, those that a COMMIT may wait for; C{None} where the server's user may not see
+        that.
+    @ivar names: C{synchronous_standby_names}.
+    @ivar commit: C{synchronous_commit}.
+    """
+
+    connected: int
+    synchronous: int | None
+    names: str
+    commit: str
+
+    @property
+    def waits(self) -> bool:
+        """Whether a COMMIT waits for a standby."""
+        return bool(self.names) and self.commit not in ("off", "local")
+
+    def promise(self) -> str:
+        """On how many machines it is what was answered, in words; empty where there is but one."""
+        if not self.connected and not self.names:
+            return ""
+        known = "1 standby" if self.connected == 1 else f"{self.connected} standbys"
+        if not self.waits:
+            return f"primary with {known}, not waited for"
+        if self.synchronous is None:
+            return f"primary with {known}; each commit waits for {self.names}"
+        if not self.synchronous:
+            return f"primary with {known}, none of them synchronous: commits wait until there is one"
+        return (
+            f"primary with {known}, {self.synchronous} of them synchronous; each commit waits"
+            f" (synchronous_commit is {self.commit})"
+        )
+
+    def doubts(self, hosts: int) -> tuple[str, ...]:
+        """
+        @param hosts: that the server knows, any of which may be the primary.
+        """
+        if self.waits or (not self.connected and not self.names and hosts == 1):
+            return ()
+        if self.names:
+            return (
+                f"synchronous_commit is {self.commit}: synchronous_standby_names is not waited for, and a"
+                " failover may lose the last jobs that were answered",
+            )
+        return ("synchronous_standby_names is empty: a failover may lose the last jobs that were answered",)

@@ -93,4 +93,4 @@ def promise(status: Mapping[str, str]) -> str:
     size, component = status.get("wsrep_cluster_size", "0"), status.get("wsrep_cluster_status", "unknown")
     nodes = "1 node" if size == "1" else f"{size} nodes"
     state = status.get("wsrep_local_state_comment", "unknown")
-    return f"{nodes}, {component}, this node is {state}"
+    return f"Galera cluster of {nodes}, {component}; this node is {state}; each commit is at all of them"

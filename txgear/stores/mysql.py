@@ -52,6 +52,11 @@ CLUSTER_VARIABLES: Final = (
 )
 """Nothing comes from a server without Galera; a node that is cut off answers, too."""
 
+CLUSTER_STATUS: Final = (
+    "SHOW GLOBAL STATUS WHERE variable_name IN"
+    " ('wsrep_cluster_size', 'wsrep_cluster_status', 'wsrep_ready', 'wsrep_local_state_comment')"
+)
+
 ADVICE: Final = {
     **dict.fromkeys((1044, 1045, 1049, 1130, 1698, 1820, 1862, 2059, 3118), ACCESS),
     **dict.fromkeys((1142, 1143, 1227), RIGHTS),
@@ -262,13 +267,27 @@ class MySQL(ServerDialect):
         tables = cursor.fetchall()
         settings = {name: str(value) for name, value in zip(names, values, strict=True)}
         settings["engine"] = " ".join(sorted({str(engine) for engine, _ in tables}))
+        doubts, promise = self._of_cluster(cursor)
         return StoreReport(
             f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version}",
             REVISIONS[-1],
             tuple(settings.items()),
-            durability.of_mysql(settings),
+            durability.of_mysql(settings) + doubts,
             int(sum(size or 0 for _, size in tables)),
+            promise=promise,
         )
+
+    @staticmethod
+    def _of_cluster(cursor: DBAPICursor) -> tuple[tuple[str, ...], str]:
+        """What may be said against a Galera cluster, and what it promises; nothing without one."""
+        cursor.execute(CLUSTER_VARIABLES)
+        variables = dict(cursor.fetchall())
+        if variables.get("wsrep_on") != "ON":
+            return (), ""
+        cursor.execute(CLUSTER_STATUS)
+        status = dict(cursor.fetchall())
+        settings = galera.options(variables.get("wsrep_provider_options", ""))
+        return galera.doubts(status, settings), galera.promise(status)
 
     def message(self, error: BaseException) -> str:
         return str(error.args[1]) if len(error.args) > 1 else str(error)

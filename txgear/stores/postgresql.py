@@ -223,9 +223,14 @@ class PostgreSQL(ServerDialect):
             "SELECT current_setting('server_version'), current_setting('synchronous_commit'),"
             " current_setting('fsync'), current_setting('full_page_writes'),"
             " (SELECT relpersistence::text FROM pg_class WHERE oid = 'txgear_jobs'::regclass),"
-            " pg_database_size(current_database())"
+            " pg_database_size(current_database()), current_setting('synchronous_standby_names'),"
+            # Their states are for those who may see the statistics of all; that there are any is for all.
+            " count(pid), count(sync_state), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum'))"
+            " FROM pg_stat_replication"
         )
-        version, commit, fsync, pages, persistence, size = cursor.fetchall()[0]
+        version, commit, fsync, pages, persistence, size, names, *counts = cursor.fetchall()[0]
+        connected, seen, synchronous = counts
+        standbys = durability.Standbys(connected, None if seen < connected else synchronous, names, commit)
         settings = {
             "synchronous_commit": commit,
             "fsync": fsync,
@@ -236,8 +241,9 @@ class PostgreSQL(ServerDialect):
             f"PostgreSQL {version}",
             REVISIONS[-1],
             tuple(settings.items()),
-            durability.of_postgresql(settings),
+            durability.of_postgresql(settings) + standbys.doubts(len(self.connector.hosts)),
             size,
+            promise=standbys.promise(),
         )
 
     def message(self, error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.stores import durability
+from txgear.stores.durability import Standbys
 
 SQLITE = {"journal_mode": "wal", "synchronous": "FULL"}
 POSTGRESQL = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on", "tables": "logged"}
@@ -60,3 +61,26 @@ class DurabilityTests(SynchronousTestCase):
         self.assertEqual(len(found), len(expected), found)
         for doubt, start in zip(found, expected, strict=True):
             self.assertTrue(doubt.startswith(start), doubt)
+
+
+class StandbysTests(SynchronousTestCase):
+    def test_words(self) -> None:
+        for standbys, promise, doubt in (
+            (Standbys(0, 0, "", "on"), "", ""),
+            (Standbys(1, 0, "", "on"), "primary with 1 standby, not waited", "names is empty: a fail"),
+            (Standbys(2, 1, "a", "on"), "2 standbys, 1 of them synchronous; each commit waits (synchro", ""),
+            (Standbys(2, None, "a", "on"), "2 standbys; each commit waits for a", ""),
+            (Standbys(1, 0, "a", "on"), "none of them synchronous: commits wait until there is one", ""),
+            (Standbys(0, 0, "a", "remote_write"), "0 standbys, none of them synchronous", ""),
+            (Standbys(1, 1, "a", "local"), "not waited for", "synchronous_commit is local: "),
+        ):
+            self.assertIn(promise, standbys.promise())
+            self.assertEqual(bool(standbys.promise()), bool(promise))
+            doubts = standbys.doubts(1)
+            self.assertEqual(len(doubts), bool(doubt))
+            self.assertIn(doubt, "".join(doubts))
+
+    def test_a_standby_that_is_away(self) -> None:
+        """The server knows of it by its URL."""
+        (doubt,) = Standbys(0, 0, "", "on").doubts(2)
+        self.assertIn("synchronous_standby_names is empty", doubt)

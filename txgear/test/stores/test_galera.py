@@ -64,7 +64,10 @@ class StandstillTests(SynchronousTestCase):
 class WordsTests(SynchronousTestCase):
     def test_nothing_is_said_against_three_nodes(self) -> None:
         self.assertEqual(galera.doubts(WELL, galera.options(OPTIONS)), ())
-        self.assertEqual(galera.promise(WELL), "3 nodes, Primary, this node is Synced")
+        self.assertEqual(
+            galera.promise(WELL),
+            "Galera cluster of 3 nodes, Primary; this node is Synced; each commit is at all of them",
+        )
 
     def test_doubts(self) -> None:
         for status, settings, words in (
@@ -80,7 +83,8 @@ class WordsTests(SynchronousTestCase):
     def test_what_is_not_said(self) -> None:
         (doubt,) = galera.doubts({}, {})
         self.assertIn("unknown", doubt)
-        self.assertEqual(galera.promise({"wsrep_cluster_size": "1"}), "1 node, unknown, this node is unknown")
+        said = galera.promise({"wsrep_cluster_size": "1"})
+        self.assertIn("of 1 node, unknown; this node is unknown", said)
 
 
 @needs("pymysql")

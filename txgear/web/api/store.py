@@ -47,6 +47,8 @@ class Report(Struct, frozen=True, kw_only=True):
     @ivar doubts: why what was answered could be lost all the same; empty where it is durable.
     @ivar size: bytes of the database; C{null} if that is not known.
     @ivar log_size: bytes of the log that is to become part of it; C{null} if that is not known.
+    @ivar promise: on how many machines it is at present, in words: a Galera cluster, a primary with its
+        standbys; empty for one machine alone.
     @ivar asked: when that was.
     """
 
@@ -56,6 +58,7 @@ class Report(Struct, frozen=True, kw_only=True):
     doubts: list[str]
     size: int | None
     log_size: int | None
+    promise: str
     asked: Moment | None
 
 

@@ -50,6 +50,7 @@ class StoreTests(ApiTestCase):
         html = self.page()
         self.assertIn("<strong>The store works.</strong>", html)
         self.assertIn("<strong>Durable:</strong>", html)
+        self.assertNotIn("<dt>Machines</dt>", html)
         self.assertIn("<dt><code>synchronous</code></dt><dd>FULL</dd>", html)
         self.assertIn("<li>1 commit</li>", html)
         self.assertIn("Commits since the server started", html)
@@ -61,12 +62,13 @@ class StoreTests(ApiTestCase):
 
     def test_doubts(self) -> None:
         kept = ReportingStore()
-        kept.said = WELL._replace(doubts=("synchronous is <OFF>",))
+        kept.said = WELL._replace(doubts=("synchronous is <OFF>",), promise="primary with <1> standby")
         with capturedLogs():
             self.keep(kept)
         html = self.page()
         self.assertIn("<strong>Less than durable:</strong> synchronous is &lt;OFF&gt;.", html)
         self.assertNotIn("<strong>Durable:</strong>", html)
+        self.assertIn("<dt>Machines</dt><dd>primary with &lt;1&gt; standby</dd>", html)
 
     def test_it_is_asked_again_when_one_looks(self) -> None:
         kept = ReportingStore()
