@@ -34,13 +34,11 @@ from txgear.test.support.absentworkers import AbsentWorkers
 from txgear.test.support.broker import FakeJournal, FakeOutbox, Heard, overflowed, queued
 from txgear.test.support.clock import START
 from txgear.test.support.extras import (
-    HealthCheck,
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
-    settings,
+    run_machine,
     st,
 )
 from txgear.test.support.model import BrokerModel
@@ -611,21 +609,6 @@ class BrokerMachine(AbsentWorkers, RuleBasedStateMachine):
     def store_answers(self) -> bool:
         """The store does what it was asked for; whether that was anything."""
         return False
-
-
-def run_machine(machine: type[BrokerMachine], examples: int = 60) -> None:
-    """The same runs each time."""
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            derandomize=True,
-            database=None,
-            deadline=None,
-            max_examples=examples,
-            stateful_step_count=80,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
 
 
 class BrokerMachineTests(SynchronousTestCase):

@@ -38,7 +38,6 @@ from txgear.test.broker.test_broker_machine import (
     WAKEUPS,
     BrokerMachine,
     drawn_from,
-    run_machine,
 )
 from txgear.test.broker.test_broker_machine_stored import (
     BUDGET,
@@ -48,7 +47,7 @@ from txgear.test.broker.test_broker_machine_stored import (
 )
 from txgear.test.support.broker import Heard
 from txgear.test.support.clock import START
-from txgear.test.support.extras import initialize, invariant, rule, st
+from txgear.test.support.extras import initialize, invariant, rule, run_machine, st
 from txgear.test.support.model_jobs import Attempt, End, History, ModelJob, PolicyJob, PolicyRules, Settings
 from txgear.test.support.model_policies import PolicyModel
 

@@ -31,13 +31,11 @@ from txgear.test.broker.test_broker_machine import drawn_from
 from txgear.test.support.broker import FakeOutbox
 from txgear.test.support.clock import START
 from txgear.test.support.extras import (
-    HealthCheck,
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
-    settings,
+    run_machine,
     st,
 )
 from txgear.test.support.lazyjournal import LazyJournal
@@ -675,21 +673,6 @@ class RowsMachine(RuleBasedStateMachine):
         assert not self.pager.used
 
 
-def run_machine(examples: int = 60) -> None:
-    """The same runs each time."""
-    run_state_machine_as_test(
-        RowsMachine,
-        settings=settings(
-            derandomize=True,
-            database=None,
-            deadline=None,
-            max_examples=examples,
-            stateful_step_count=80,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
-
-
 class RowsMachineTests(SynchronousTestCase):
     def test_any_sequence_of_events(self) -> None:
-        run_machine()
+        run_machine(RowsMachine)

@@ -22,7 +22,7 @@ from txgear.broker.tenants import Quota
 from txgear.errors import AccessDenied, QueueError, ServerError
 from txgear.policies import Rate
 from txgear.protocol.constants import PRIORITIES
-from txgear.test.broker.test_broker_machine import FUNCTIONS, PEERS, drawn_from, run_machine
+from txgear.test.broker.test_broker_machine import FUNCTIONS, PEERS, drawn_from
 from txgear.test.broker.test_broker_machine_life import (
     EACH,
     FLOW,
@@ -35,7 +35,7 @@ from txgear.test.broker.test_broker_machine_life import (
     StoredLifeMachine,
 )
 from txgear.test.support.broker import FakeRights, overflowed, queued
-from txgear.test.support.extras import invariant, rule
+from txgear.test.support.extras import invariant, rule, run_machine
 from txgear.test.support.model_jobs import ModelJob, PolicyRules
 from txgear.test.support.model_tenants import TenantModel
 

@@ -19,13 +19,11 @@ from txgear.stores.memory import MemoryStore
 from txgear.test.journal.test_writes import Unheard
 from txgear.test.support.broker import record
 from txgear.test.support.extras import (
-    PROPERTY,
     RuleBasedStateMachine,
     invariant,
     needs,
     rule,
-    run_state_machine_as_test,
-    settings,
+    run_machine,
     st,
 )
 from txgear.test.support.journal import FaultyStore, ManualThread
@@ -449,7 +447,4 @@ class SieveMachine(RuleBasedStateMachine):
 @needs("hypothesis")
 class MachineTests(SynchronousTestCase):
     def test_it_never_says_no_of_one_that_is_hidden(self) -> None:
-        run_state_machine_as_test(
-            SieveMachine,
-            settings=settings(PROPERTY, max_examples=60, stateful_step_count=60),
-        )
+        run_machine(SieveMachine, steps=60)

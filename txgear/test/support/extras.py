@@ -92,7 +92,7 @@ __all__ = [
     "invariant",
     "needs",
     "rule",
-    "run_state_machine_as_test",
+    "run_machine",
     "settings",
     "st",
 ]
@@ -105,3 +105,13 @@ PROPERTY: Final = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 """How hypothesis is run: the same examples each time, and nothing left behind."""
+
+
+def run_machine(machine: type[RuleBasedStateMachine], examples: int = 60, steps: int = 80) -> None:
+    """
+    Run a machine as L{PROPERTY} says.
+
+    @param steps: in each example, at the most.
+    """
+    chosen = settings(PROPERTY, max_examples=examples, stateful_step_count=steps)
+    run_state_machine_as_test(machine, settings=chosen)
