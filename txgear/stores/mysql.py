@@ -4,15 +4,14 @@ MySQL and MariaDB, with PyMySQL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
 from math import ceil
 from typing import Any, Final
 
 from sqlalchemy import Column, Connection, func, literal_column, select
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
+from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 
 from txgear.broker.records import StoreReport
 from txgear.errors import StoreUnusable
@@ -23,7 +22,6 @@ from txgear.stores.serverdialect import (
     ACCESS,
     FOREIGN_TABLES,
     GRACE,
-    PATIENCE,
     RIGHTS,
     ServerDialect,
 )
@@ -156,6 +154,7 @@ class MySQL(ServerDialect):
     """
 
     driver = "mysql+pymysql"
+    limit = "_read_timeout"
     package = "txgear[mysql]"
     statements_class = MySQLStatements
     judge = staticmethod(of_mysql)
@@ -236,15 +235,6 @@ class MySQL(ServerDialect):
         )
         driver: Any = connection.connection.driver_connection
         driver._read_timeout = driver._write_timeout = self.timeout + GRACE
-
-    @contextmanager
-    def patience(self, driver: DBAPIConnection) -> Iterator[None]:
-        connection: Any = driver
-        before, connection._read_timeout = connection._read_timeout, PATIENCE
-        try:
-            yield
-        finally:
-            connection._read_timeout = before
 
     def lock(self, connection: Connection) -> bool:
         taken: bool = connection.exec_driver_sql("SELECT GET_LOCK(%s, 0)", (self._lock,)).scalar_one() == 1

@@ -5,7 +5,6 @@ PostgreSQL, with psycopg 3.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import cache
 from math import ceil
 from typing import Any, Final
@@ -23,7 +22,6 @@ from txgear.stores.serverdialect import (
     ACCESS,
     FOREIGN_TABLES,
     GRACE,
-    PATIENCE,
     RIGHTS,
     ServerDialect,
 )
@@ -142,6 +140,7 @@ class PostgreSQL(ServerDialect):
 
     is_pooled = False
     driver = "postgresql+psycopg"
+    limit = "stall_timeout"
     package = "txgear[postgresql]"
     statements_class = PostgreSQLStatements
     judge = staticmethod(of_postgresql)
@@ -186,15 +185,6 @@ class PostgreSQL(ServerDialect):
 
     def _timeouts(self) -> tuple[str, str]:
         return f"{ceil(self.timeout * 1000)}ms", f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms"
-
-    @contextmanager
-    def patience(self, driver: DBAPIConnection) -> Iterator[None]:
-        connection: Any = driver
-        before, connection.stall_timeout = connection.stall_timeout, PATIENCE
-        try:
-            yield
-        finally:
-            connection.stall_timeout = before
 
     def lock(self, connection: Connection) -> bool:
         taken: bool = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (LOCK,)).scalar_one()

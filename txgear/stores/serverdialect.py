@@ -5,11 +5,13 @@ What PostgreSQL and MySQL have in common: a database server that is reached over
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import URL, event, make_url
-from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import ArgumentError
 from twisted.logger import Logger
 
@@ -41,6 +43,8 @@ class ServerDialect(StoreDialect):
     hours, so a new connection ends the old one by its number.
 
     @cvar driver: SQLAlchemy's name for the kind of server and the driver.
+    @cvar limit: the attribute of the driver's connections that says for how many seconds an answer is waited
+        for.
     @ivar timeout: seconds in which the server has to answer.
     @ivar stall: seconds for which it may stand still though nothing is wrong with it; known when there is a
         connection.
@@ -51,6 +55,7 @@ class ServerDialect(StoreDialect):
 
     log = Logger()
     driver: ClassVar[str]
+    limit: ClassVar[str]
     options: ClassVar[dict[str, Any]] = {"paramstyle": "format"}
 
     def __init__(self, url: str, password: str | None, timeout: float | None) -> None:
@@ -148,6 +153,15 @@ class ServerDialect(StoreDialect):
                 timeout=self.timeout,
                 needed=needed,
             )
+
+    @contextmanager
+    def patience(self, driver: DBAPIConnection) -> Iterator[None]:
+        before = getattr(driver, self.limit)
+        setattr(driver, self.limit, PATIENCE)
+        try:
+            yield
+        finally:
+            setattr(driver, self.limit, before)
 
     def prepare(self) -> None:
         """Nothing: there is nothing to prepare on this machine."""
