@@ -44,6 +44,30 @@ DENY_FIRST: Final = """
                 return Decision(True, each.rule)
 """
 MUTANTS: Final = (
+    # Whose a store is.
+    Mutant(
+        "a server writes although another one has taken its lease",
+        "stores/leases.py",
+        "        if cursor.rowcount != 1:\n",
+        "        if False:\n",
+        "stores.test_leases",
+    ),
+    Mutant(
+        "the owners of a lease are alike, so that a term that is counted up again is taken for one's own",
+        "stores/leases.py",
+        "Tenure(os.urandom)",
+        "Tenure(bytes)",
+        "stores.test_leases",
+    ),
+    Mutant(
+        "a lease is taken whose owner has just shown that it lives",
+        "stores/leases.py",
+        "        self._replace_text = text(update(leases).values(**new).where(*mine))\n",
+        "        mine.append(columns.beat >= mine.pop().right)\n"
+        "        self._replace_text = text(update(leases).values(**new).where(*mine))\n"
+        "        mine[-1] = columns.beat == mine[-1].right\n",
+        "stores.test_leases",
+    ),
     # What is in memory, and what only the store has.
     Mutant(
         "a function of which somebody has put a job into the store never has its turn",

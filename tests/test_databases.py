@@ -43,6 +43,7 @@ from txgear.test.support.stores import (
     addition,
     deleting,
     deleting_all,
+    living,
     stored,
     updating,
     with_results,
@@ -414,7 +415,7 @@ def test_a_connection_that_only_the_server_believes_in(database: Database) -> No
         store.open()
         assert store.known([1, 2]) == {1, 2}
         # But only this store's own.
-        with pytest.raises(StoreUnusable, match="in use by another server"):
+        with living(store), pytest.raises(StoreUnusable, match="in use by another server"):
             other.open()
         assert store.known([1, 2]) == {1, 2}
     finally:

@@ -198,7 +198,8 @@ class IJobStore(Interface):
         Nothing but L{open} and L{close} may follow.
       - L{txgear.errors.StoreRefused}: what was given is not taken, and nothing of
         it was done; the store can be worked with as before.
-      - L{txgear.errors.StoreUnusable} (L{open} only).
+      - L{txgear.errors.StoreTaken}: another server has the store; nothing was done.
+      - L{txgear.errors.StoreUnusable} otherwise (L{open} only).
 
     Jobs are told apart by their number and nothing else.
     """
@@ -210,7 +211,7 @@ class IJobStore(Interface):
         Connect, lock others out, and bring the schema up to date. Called again after
         L{txgear.errors.StoreUnavailable}, it lets go of what is left of the old connection first.
 
-        @raise txgear.errors.StoreTaken: since it was opened last, another server has opened it.
+        @raise txgear.errors.StoreTaken: since it was opened last, another server has had it.
         """
 
     def reserve(count: int) -> int:
@@ -284,6 +285,22 @@ class IJobStore(Interface):
 
         @param next_number: the first number that was not used, if that is
             known: those from there on are no longer reserved.
+        """
+
+
+class ILeasedStore(IJobStore):
+    """
+    A store that is the server's as long as it writes something from time to time: another server takes it
+    for dead otherwise.
+    """
+
+    beat_seconds: float = Attribute("Seconds after the last change from which on C{renew} is due.")
+
+    def renew() -> None:
+        """
+        Show that this server lives. Each call that changes something does so, too, as does L{open}.
+
+        @raise txgear.errors.StoreTaken: another server has the store.
         """
 
 

@@ -133,9 +133,8 @@ class ProcessService(ServerService):
             self.log.warn("{note}", note=note)
             self._stderr.say(note)
         self._stderr.close()
-        if self._handover is not None:
-            # Before what the guard registers, and so after it in the end.
-            atexit.register(self.end_of_process)
+        # Before what the guard registers, and so after it in the end.
+        atexit.register(self.end_of_process)
         self._guard()
         if self._pid_file is not None:
             self._reactor.addSystemEventTrigger("after", "shutdown", self._pid_file.release)
@@ -246,6 +245,11 @@ class ProcessService(ServerService):
         """As in L{ServerService}; if that cannot be, the process ends with the status 1."""
         super().go_on()
         self._has_failed = not self.running
+
+    def store_taken(self) -> None:
+        """As in L{ServerService}; the process ends with the status 1: nobody has asked for its end."""
+        self._has_failed = True
+        super().store_taken()
 
     def end_of_process(self) -> None:
         """Give the process its status: the reactor knows none."""

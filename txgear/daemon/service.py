@@ -213,6 +213,7 @@ class ServerService(Service):
             journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout)
         self.server = JobServer(self._reactor, self._settings, journal, self._wall_seconds)
         self.server.shutdown = self.shutdown
+        self.server.store_taken = self.store_taken
         self.server.hang_up = partial(self.hang_up, OPERATOR)
         self.server.tls = None if self._renewal is None else self._renewal.tls
         self.server.descriptors = Descriptors(soft_limit())
@@ -554,6 +555,10 @@ class ServerService(Service):
         elif not self.server.broker.dispatcher.draining:
             # The service has it, so that nothing collects it as garbage meanwhile.
             self._draining = self.drain().addCallback(lambda drained: self.shutdown(False))
+
+    def store_taken(self) -> None:
+        """Another server has the store: this one ends."""
+        self.shutdown(False)
 
     def _stop_soon(self) -> None:
         """Stop, but not in the middle of the turn that brought the command."""

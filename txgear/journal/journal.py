@@ -17,7 +17,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from txgear.broker.ports import JournalListener
-from txgear.interfaces import IHistoryStore, IReportingStore
+from txgear.interfaces import IHistoryStore, ILeasedStore, IReportingStore
+from txgear.journal.beats import Beats
 from txgear.journal.chunks import Chunks
 from txgear.journal.figures import Figures
 from txgear.journal.link import BUSY, CLOSED, LOST, OPEN, OPENING, TAKEN, InThread, Link
@@ -72,6 +73,9 @@ class Journal:
         self._was_lost = False
         self.chunks = Chunks(self._link, store, clock) if IHistoryStore.providedBy(store) else None
         self.reports = Reports(self._link, store, clock) if IReportingStore.providedBy(store) else None
+        self._beats = (
+            Beats(self._link, store, clock, self.turn_ended) if ILeasedStore.providedBy(store) else None
+        )
         self._read_last = False
         self._ending = Ending(clock, timeout)
         self._sieve = Sieve(self._link, clock, self.turn_ended)
@@ -199,10 +203,14 @@ class Journal:
     def _call_next(self) -> None:
         """
         Reads and writes take turns; numbers for jobs come before both, and so does the question of each
-        minute; the sieve and history come last, unless they have waited for long.
+        minute; the sieve and history come last, unless they have waited for long. First of all comes what
+        keeps the store ours.
         """
         link, writes, reads, chunks = self._link, self._writes, self._reads, self.chunks
-        reports, sieve = self.reports, self._sieve
+        reports, sieve, beats = self.reports, self._sieve, self._beats
+        if beats is not None and beats.due():
+            beats.start()
+            return
         need = writes.look()
         low = self._listener.numbers_left < NUMBERS // 2 and not link.closing
         if need is NOTHING and not low:
@@ -333,6 +341,8 @@ class Journal:
 
     def _stop(self) -> None:
         """Nothing is to come any more."""
+        if self._beats is not None:
+            self._beats.stop()
         self._writes.stop()
         self._reads.stop()
         self._sieve.stop()

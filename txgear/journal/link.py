@@ -151,6 +151,7 @@ class Link:
     @ivar closing: whether no job is to be kept any more, however well the store is.
     @ivar retries: when a store that is lost is tried again.
     @ivar losses: how often it was lost for so long that jobs were refused.
+    @ivar changed_at: when the last call began that has changed something there, by the clock.
     """
 
     log = Logger()
@@ -174,6 +175,7 @@ class Link:
         self._listener = listener
         # Whether it was a read that failed, which says nothing of writes.
         self._lost_by_read = False
+        self.changed_at = clock.seconds()
 
     @property
     def name(self) -> str:
@@ -204,6 +206,7 @@ class Link:
         @param is_read: whether what comes of it says nothing of writes.
         """
         self._enter(BUSY)
+        began = self._clock.seconds()
 
         def failed(failure: Failure) -> None:
             try:
@@ -215,6 +218,7 @@ class Link:
         def answered(result: T) -> None:
             if self.state is not CLOSED:
                 if not is_read:
+                    self.changed_at = began
                     self.recovered()
                 self._finish(done, result)
 
@@ -229,6 +233,7 @@ class Link:
         @param done: called with those that the store has.
         """
         self._enter(OPENING)
+        began = self._clock.seconds()
         store = self._store
 
         def reopen() -> set[int]:
@@ -237,6 +242,7 @@ class Link:
 
         def opened(known: set[int]) -> None:
             if self.state is not CLOSED:
+                self.changed_at = began
                 if self._lost_by_read:
                     # It takes writes, as an opening is one: what cannot be read keeps nobody from those.
                     self._lost_by_read = False

@@ -108,8 +108,10 @@ class JobServer:
     @ivar listens: tells whether the ports for jobs are open. The service sets it.
     @ivar web_channel: makes the protocol of a connection that speaks HTTP from now on; or says when it is to
         be asked again, which never fails. C{None} where HTTP is not spoken. The service sets it.
-    @ivar shutdown: called when the text command C{shutdown} comes, with whether to drain first; and with
-        C{False} when another server has taken the store. The service sets it.
+    @ivar shutdown: called when the text command C{shutdown} comes, with whether to drain first. The service
+        sets it.
+    @ivar store_taken: called when another server has taken the store: this one is to end. The service sets
+        it.
     @ivar hang_up: reads the file of policies, schedules and rules again, and those of TLS, and goes on in new
         log files: what SIGHUP does. Called with who asks for it. The service sets it.
     """
@@ -178,10 +180,11 @@ class JobServer:
             journal.begin(
                 self.broker.store_events,
                 self._store_answered,
-                lambda: self.shutdown(False),
+                self._store_taken,
                 settings.queue_memory,
             )
         self.shutdown: Callable[[bool], None] = lambda graceful: None
+        self.store_taken: Callable[[], None] = lambda: None
         self.hang_up: Callable[[Peer], None] = lambda peer: None
         self.trend: Callable[[bytes], Trend | None] = lambda name: None
         self.config: str | None = None
@@ -196,6 +199,9 @@ class JobServer:
         self._closed: Deferred[None] | None = None
         self.lingers = False
         self.headers_refused: int | None = None
+
+    def _store_taken(self) -> None:
+        self.store_taken()
 
     def seconds(self) -> float:
         """

@@ -36,6 +36,7 @@ class StoreDialect(ABC):
     @ivar name: where the database is, as a URL without a password.
     @ivar timeout: seconds in which it has to answer; it may be more once there is a connection.
     @ivar engine: SQLAlchemy's, which makes connections.
+    @ivar driver_module: the driver, for its exceptions.
     @ivar statements: the statements in the SQL of this database.
     @ivar questions: what it is asked.
     @ivar largest_value: bytes of the largest workload or result that it takes, where a larger one costs
@@ -68,6 +69,7 @@ class StoreDialect(ABC):
             raise ConfigurationError(
                 f"the store {name} needs a package that is not installed: pip install '{self.package}'"
             ) from error
+        self.driver_module: Any = self.engine.dialect.loaded_dbapi
         self.statements = self.statements_class(self.engine.dialect)
         self.questions = self.questions_class(self.statements)
 
@@ -85,15 +87,6 @@ class StoreDialect(ABC):
         Set up a new connection; the caller commits.
 
         @raise StoreUnusable: the database's own settings do not allow it to be used.
-        """
-
-    @abstractmethod
-    def lock(self, connection: Connection) -> bool:
-        """
-        Try to take the lock that keeps other servers off, for as long as this connection lasts; the
-        caller commits.
-
-        @return: whether it is taken; false if another server has it.
         """
 
     def check(self, driver: DBAPIConnection) -> None:  # noqa: B027 - most have nothing to do
@@ -134,7 +127,7 @@ class StoreDialect(ABC):
 
         @param committing: whether it came from a COMMIT.
         """
-        return self.judge(self.engine.dialect.loaded_dbapi, error, committing=committing)
+        return self.judge(self.driver_module, error, committing=committing)
 
     @abstractmethod
     def remedy(self, error: BaseException) -> str:

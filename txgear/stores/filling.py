@@ -7,6 +7,8 @@ store next goes on with it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, func, select, update
@@ -40,13 +42,20 @@ class Filling:
     log = Logger()
 
     def __init__(
-        self, dialect: StoreDialect, connection: Connection, places: Places, counts: LaneCounts
+        self,
+        dialect: StoreDialect,
+        connection: Connection,
+        transaction: Callable[[], AbstractContextManager[None]],
+        places: Places,
+        counts: LaneCounts,
     ) -> None:
         """
         @param connection: outside of a transaction, and so it is afterwards.
+        @param transaction: makes one of it, which is committed at the end.
         """
         self._dialect = dialect
         self._connection = connection
+        self._transaction = transaction
         self._places = places
         self._counts = counts
 
@@ -73,19 +82,13 @@ class Filling:
             for index in (BY_LANE, BY_KEY, BY_WAKE):
                 if done >= SAY_EVERY:
                     self.log.info("making the index {index}", index=index.name)
-                self._begin()
-                index.create(connection, checkfirst=True)
-                connection.commit()
-        self._begin()
-        connection.execute(update(numbers).values(filled=None))
-        connection.commit()
+                with self._transaction():
+                    index.create(connection, checkfirst=True)
+        with self._transaction():
+            connection.execute(update(numbers).values(filled=None))
 
     def _driver(self) -> Any:
         return self._connection.connection.driver_connection
-
-    def _begin(self) -> None:
-        if self._dialect.begin:
-            self._connection.exec_driver_sql(self._dialect.begin)
 
     def _page(self, after: int) -> tuple[int, int]:
         """
@@ -93,21 +96,20 @@ class Filling:
 
         @return: the last one's number, and how many there were.
         """
-        self._begin()
-        cursor = self._dialect.cursor(self._driver())
-        statements = self._dialect.statements
-        records = statements.replay(cursor, after, PAGE)
-        tally = Tally()
-        rows: list[Placed] = []
-        for record in records:
-            job = record._replace(kind=kind_of(record), wake=0.0)
-            rows.append((job.number, self._places.count(job, tally), ukey_of(job), job.due))
-        statements.place(cursor, rows)
-        self._counts.apply(cursor, tally)
-        cursor.close()
-        after = records[-1].number
-        self._connection.execute(update(numbers).values(filled=after))
-        self._connection.commit()
+        with self._transaction():
+            cursor = self._dialect.cursor(self._driver())
+            statements = self._dialect.statements
+            records = statements.replay(cursor, after, PAGE)
+            tally = Tally()
+            rows: list[Placed] = []
+            for record in records:
+                job = record._replace(kind=kind_of(record), wake=0.0)
+                rows.append((job.number, self._places.count(job, tally), ukey_of(job), job.due))
+            statements.place(cursor, rows)
+            self._counts.apply(cursor, tally)
+            cursor.close()
+            after = records[-1].number
+            self._connection.execute(update(numbers).values(filled=after))
         return after, len(records)
 
 

@@ -4,25 +4,27 @@ MySQL and MariaDB, with PyMySQL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import chain
 from math import ceil
 from typing import Any, Final
 
 from sqlalchemy import Column, Connection, func, literal_column, select
-from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 
 from txgear.broker.records import StoreReport
 from txgear.errors import StoreUnusable
 from txgear.stores import durability, galera
 from txgear.stores.hosts import Host
-from txgear.stores.schema import REVISIONS, jobs, results, workloads
+from txgear.stores.schema import MAX_NAME, REVISIONS, jobs, results, workloads
 from txgear.stores.serverdialect import (
     ACCESS,
     FOREIGN_TABLES,
     GRACE,
     RIGHTS,
+    SEPARATOR,
     ServerDialect,
 )
 from txgear.stores.statements import (
@@ -34,6 +36,7 @@ from txgear.stores.statements import (
     primary_key,
     row_slices,
 )
+from txgear.stores.tenure import Session
 from txgear.stores.verdicts import number_of, of_mysql
 
 LEAST_PACKET: Final = 512 * 1024
@@ -54,6 +57,21 @@ CLUSTER_STATUS: Final = (
     "SHOW GLOBAL STATUS WHERE variable_name IN"
     " ('wsrep_cluster_size', 'wsrep_cluster_status', 'wsrep_ready', 'wsrep_local_state_comment')"
 )
+
+NO_SUCH_THREAD: Final = 1094
+LOCK_WAIT_TIMEOUT: Final = 1205
+"""Numbers of errors."""
+
+SESSION: Final = (
+    "SELECT CONNECTION_ID(), CURRENT_USER(), @@hostname, @@port, UNIX_TIMESTAMP() - variable_value"
+    " FROM {schema}.global_status WHERE variable_name = 'Uptime'"
+)
+"""
+What stands for a connection: its number, and of the server its place and when it was started, which the two
+times tell exactly, as they are of one moment.
+"""
+NUMBER_LENGTH: Final = 21
+"""Characters of a connection's number at the most, and what stands before it."""
 
 ADVICE: Final = {
     **dict.fromkeys((1044, 1045, 1049, 1130, 1698, 1820, 1862, 2059, 3118), ACCESS),
@@ -233,18 +251,61 @@ class MySQL(ServerDialect):
             galera.standstill(settings),
             f"evs.suspect_timeout is {settings.get('evs.suspect_timeout', 'unknown')}",
         )
+        # What is read is not older than what was committed at another node before: the row of the lease would
+        # seem to have come back, or a job not to be there.
+        connection.exec_driver_sql("SET SESSION wsrep_sync_wait = 1")
         driver: Any = connection.connection.driver_connection
         driver._read_timeout = driver._write_timeout = self.timeout + GRACE
 
+    # Who else is there
+
     def lock(self, connection: Connection) -> bool:
         taken: bool = connection.exec_driver_sql("SELECT GET_LOCK(%s, 0)", (self._lock,)).scalar_one() == 1
-        if taken:
-            self.session = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one()
-        elif self.session is not None:
-            holder = connection.exec_driver_sql("SELECT IS_USED_LOCK(%s)", (self._lock,)).scalar_one()
-            if holder == self.session:
-                connection.exec_driver_sql("KILL %s", (holder,))
         return taken
+
+    def unlock(self, connection: Connection) -> None:
+        connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (self._lock,))
+        connection.rollback()
+
+    @contextmanager
+    def autocommit(self, driver: DBAPIConnection) -> Iterator[None]:
+        connection: Any = driver
+        connection.autocommit(True)
+        yield
+        connection.autocommit(False)
+
+    def session(self, driver: DBAPIConnection, cursor: DBAPICursor) -> str:
+        connection: Any = driver
+        cursor.execute("SELECT VERSION()")
+        schema = "information_schema" if "MariaDB" in cursor.fetchall()[0][0] else "performance_schema"
+        cursor.execute(SESSION.format(schema=schema))
+        found = cursor.fetchall()
+        self.server = ""
+        if not found:
+            return ""
+        number, user, host, port, started = found[0]
+        # A proxy says another number than the connection has that it lends.
+        if connection.thread_id() == number:
+            # Connections of other users are not shown to everybody.
+            self.server = f"{host}:{port} since {int(started)} as {user}"[: MAX_NAME - NUMBER_LENGTH]
+        return f"{self.server}{SEPARATOR}{number}" if self.server else ""
+
+    def look_at_key(self, cursor: DBAPICursor, key: str) -> Session:
+        cursor.execute("SELECT command FROM information_schema.processlist WHERE id = %s", (int(key),))
+        found = cursor.fetchall()
+        if not found:
+            return Session.GONE
+        return Session.WAITING if found[0][0] == "Sleep" else Session.WORKING
+
+    def end_key(self, cursor: DBAPICursor, key: str) -> None:
+        try:
+            cursor.execute("KILL %s", (int(key),))
+        except self.driver_module.Error as error:
+            if number_of(error) != NO_SUCH_THREAD:
+                raise
+
+    def is_locked(self, error: BaseException) -> bool:
+        return number_of(error) == LOCK_WAIT_TIMEOUT
 
     def report(self, cursor: DBAPICursor) -> StoreReport:
         names = ("innodb_flush_log_at_trx_commit", "log_bin", "sync_binlog", "innodb_doublewrite")

@@ -5,6 +5,7 @@ PostgreSQL, with psycopg 3.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from math import ceil
 from typing import Any, Final
@@ -23,9 +24,11 @@ from txgear.stores.serverdialect import (
     FOREIGN_TABLES,
     GRACE,
     RIGHTS,
+    SEPARATOR,
     ServerDialect,
 )
 from txgear.stores.statements import Placed, Statements
+from txgear.stores.tenure import Session
 from txgear.stores.verdicts import of_postgresql, state_of
 
 LARGEST_SECONDS: Final = 600.0
@@ -35,7 +38,16 @@ second. The connection gives a statement that stalls up long before.
 """
 
 LOCK: Final = int.from_bytes(b"txgear", "big")
-"""The number of the advisory lock that the server has which uses the database."""
+"""The number of the advisory lock that keeps others off while tables of an earlier version are changed."""
+
+BEGAN: Final = "to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
+SESSION: Final = (
+    f"SELECT {BEGAN.replace('backend_start', 'pg_postmaster_start_time()')}, pid, {BEGAN},"  # noqa: S608
+    " current_setting('synchronous_standby_names') FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+)
+"""What stands for a connection: when the database server was started, its process, and since when that is."""
+WAITS: Final = ("ClientRead", "ClientWrite", "SyncRep")
+"""For what a connection may wait for ever."""
 
 ADVICE: Final = {
     "28": ACCESS,
@@ -149,6 +161,7 @@ class PostgreSQL(ServerDialect):
         return {"fallback_application_name": "txgear"}
 
     def connect_to(self, host: Host, seconds: float, alone: bool, arguments: dict[str, Any]) -> Any:
+        from psycopg import IsolationLevel
         from psycopg.errors import ReadOnlySqlTransaction
 
         from txgear.stores.psycopgconnection import PsycopgConnection
@@ -158,6 +171,8 @@ class PostgreSQL(ServerDialect):
             **{**arguments, **host.arguments, "connect_timeout": max(2, ceil(seconds))}
         )
         connection.stall_timeout = seconds if not alone else self.timeout + GRACE
+        # With another, whoever takes the lease would come late for as long as its owner writes.
+        connection.isolation_level = IsolationLevel.READ_COMMITTED
         try:
             [(number, read_only)] = connection.execute(WHO_IS_IT).fetchall()
             connection.rollback()
@@ -186,20 +201,57 @@ class PostgreSQL(ServerDialect):
     def _timeouts(self) -> tuple[str, str]:
         return f"{ceil(self.timeout * 1000)}ms", f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms"
 
+    # Who else is there
+
     def lock(self, connection: Connection) -> bool:
-        taken: bool = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (LOCK,)).scalar_one()
-        if taken:
-            self.session = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-        elif self.session is not None:
-            connection.exec_driver_sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                # The table shows the two halves of the number; objsubid 1 says that they are of one number.
-                " AND classid = (%s >> 32)::oid AND objid = (%s & 4294967295)::oid AND objsubid = 1"
-                " AND pid = %s",
-                (LOCK, LOCK, self.session),
-            )
+        taken: bool = connection.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).scalar_one()
         return taken
+
+    @contextmanager
+    def autocommit(self, driver: DBAPIConnection) -> Iterator[None]:
+        connection: Any = driver
+        connection.autocommit = True
+        yield
+        connection.autocommit = False
+
+    def execute_first(
+        self, driver: DBAPIConnection, cursor: DBAPICursor, text: str, parameters: tuple[Any, ...]
+    ) -> None:
+        connection: Any = driver
+        # Together with the BEGIN, in one round trip.
+        with connection.pipeline():
+            cursor.execute(text, parameters)
+
+    def session(self, driver: DBAPIConnection, cursor: DBAPICursor) -> str:
+        connection: Any = driver
+        cursor.execute(SESSION)
+        server, number, began, standbys = cursor.fetchall()[0]
+        self.waits_for = f"the synchronous standbys, {standbys}" if standbys else ""
+        # A pooler says another number than the connection has that it lends.
+        self.server = server if connection.info.backend_pid == number else ""
+        return f"{server}{SEPARATOR}{number} {began}" if self.server else ""
+
+    def look_at_key(self, cursor: DBAPICursor, key: str) -> Session:
+        number, _, began = key.partition(" ")
+        cursor.execute(
+            f"SELECT {BEGAN}, wait_event FROM pg_stat_activity WHERE pid = %s",  # noqa: S608
+            (int(number),),
+        )
+        # What another user's connection does is not told.
+        found = [each for each in cursor.fetchall() if each[0] in (began, None)]
+        if not found:
+            return Session.GONE
+        return Session.WAITING if found[0][1] in WAITS else Session.WORKING
+
+    def end_key(self, cursor: DBAPICursor, key: str) -> None:
+        number, _, began = key.partition(" ")
+        cursor.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND {BEGAN} = %s",  # noqa: S608
+            (int(number), began),
+        )
+
+    def is_locked(self, error: BaseException) -> bool:
+        return state_of(error) == "55P03"
 
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         # Otherwise bytes come as hexadecimal digits.

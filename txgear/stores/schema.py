@@ -30,6 +30,8 @@ from sqlalchemy.types import TypeEngine
 
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 """All revisions, up to that of the tables below: the files in C{migrations/versions}."""
+LEASES_SINCE: Final = "0005"
+"""The revision from which on there are leases; before, a lock of the database's kept other servers off."""
 
 REVISION_TABLE: Final = "txgear_schema"
 """The table in which Alembic notes the revision; its usual name may be another program's."""

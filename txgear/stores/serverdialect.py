@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from math import ceil
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import URL, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 from sqlalchemy.exc import ArgumentError
 from twisted.logger import Logger
 
@@ -20,6 +20,7 @@ from txgear.stores import TIMEOUT
 from txgear.stores.connector import Connector
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.hosts import Host, HostsError, shown, split, with_query
+from txgear.stores.tenure import Session
 
 GRACE: Final = 1.0
 """Seconds that we wait longer than the server does, so that it gives a statement up first."""
@@ -30,6 +31,9 @@ MARGIN: Final = 1.5
 PATIENCE: Final = 3600.0
 """Seconds that the server has to make an index."""
 
+SEPARATOR: Final = "/"
+"""Between the name of a database server and what stands for a connection of its."""
+
 ACCESS: Final = "check the user, the password and the database"
 RIGHTS: Final = "let the server's user make and write tables in that database"
 FOREIGN_TABLES: Final = "its tables are not txgear's: name a database of its own"
@@ -39,8 +43,9 @@ class ServerDialect(StoreDialect):
     """
     A database of a database server.
 
-    Its lock belongs to the connection. Where that was cut unnoticed, the server may keep the lock for
-    hours, so a new connection ends the old one by its number.
+    A lease keeps other servers off it. What the database says of connections only makes that quicker: of a
+    connection that is no more nobody has to wait whether it beats. A connection has a name for that, of the
+    database server, which no other one has, and of the connection, which none of its others has.
 
     @cvar driver: SQLAlchemy's name for the kind of server and the driver.
     @cvar limit: the attribute of the driver's connections that says for how many seconds an answer is waited
@@ -50,7 +55,9 @@ class ServerDialect(StoreDialect):
         connection.
     @ivar database: the database's name.
     @ivar connector: connects to one of the hosts.
-    @ivar session: the server's number of our last connection that had the lock.
+    @ivar server: the name of the database server that we are connected to; empty where that is not known, as
+        behind a pooler, whose connections are not ours.
+    @ivar waits_for: for whom a COMMIT may wait, in words; empty for nobody.
     """
 
     log = Logger()
@@ -85,7 +92,8 @@ class ServerDialect(StoreDialect):
         self.stall = 0.0
         self._is_patient = timeout is None
         self.database = parts.database
-        self.session: int | None = None
+        self.server = ""
+        self.waits_for = ""
         name = URL.create(scheme, parts.username, None, None, None, parts.database).render_as_string()
         user, _, path = name.partition("://")[2].partition("/")
         before, behind = shown(hosts)
@@ -168,3 +176,70 @@ class ServerDialect(StoreDialect):
 
     def release(self) -> None:
         """Nothing: there is nothing to undo on this machine."""
+
+    # Who else is there
+
+    @abstractmethod
+    def lock(self, connection: Connection) -> bool:
+        """
+        Try to keep others off that do the same, and servers of versions before the lease, which had the same
+        lock for as long as they ran. It is for this transaction only, or until L{unlock}.
+
+        @return: whether it is done.
+        """
+
+    def unlock(self, connection: Connection) -> None:
+        """Undo what L{lock} did, after the transaction."""
+
+    @contextmanager
+    @abstractmethod
+    def autocommit(self, driver: DBAPIConnection) -> Iterator[None]:
+        """Each statement is a transaction meanwhile."""
+        yield
+
+    def execute_first(
+        self, driver: DBAPIConnection, cursor: DBAPICursor, text: str, parameters: tuple[Any, ...]
+    ) -> None:
+        """Execute the first statement of a transaction."""
+        cursor.execute(text, parameters)
+
+    @abstractmethod
+    def session(self, driver: DBAPIConnection, cursor: DBAPICursor) -> str:
+        """
+        Ask for the name of the connection; L{server} is known then.
+
+        @return: it, empty where L{server} is.
+        """
+
+    def look_at(self, cursor: DBAPICursor, session: str) -> Session:
+        """
+        What has become of a connection.
+
+        @param session: its name, under autocommit.
+        """
+        server, _, key = session.rpartition(SEPARATOR)
+        if not server or server != self.server:
+            return Session.UNKNOWN
+        return self.look_at_key(cursor, key)
+
+    @abstractmethod
+    def look_at_key(self, cursor: DBAPICursor, key: str) -> Session:
+        """
+        The same.
+
+        @param key: the part of its name behind that of the server.
+        """
+
+    def end_session(self, cursor: DBAPICursor, session: str) -> None:
+        """End a connection, if it is one of this server's; its transaction has an end then."""
+        server, _, key = session.rpartition(SEPARATOR)
+        if server and server == self.server:
+            self.end_key(cursor, key)
+
+    @abstractmethod
+    def end_key(self, cursor: DBAPICursor, key: str) -> None:
+        """The same."""
+
+    @abstractmethod
+    def is_locked(self, error: BaseException) -> bool:
+        """Whether an error of the driver says that somebody else has had a row locked for too long."""

@@ -8,14 +8,14 @@ revisions of the schema. What is done for each job goes to the driver directly.
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from txgear.broker.records import (
     LAST_NUMBER,
@@ -32,23 +32,21 @@ from txgear.broker.records import (
     StoreReport,
 )
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
-from txgear.interfaces import IHistoryStore, IPatientStore, IReportingStore
+from txgear.interfaces import IHistoryStore, ILeasedStore, IPatientStore, IReportingStore
 from txgear.stores import leftovers, migrations, schema
 from txgear.stores.dialects import READ_ONLY, StoreDialect
 from txgear.stores.filling import Filling
 from txgear.stores.lanecounts import LaneCounts
+from txgear.stores.leases import Lease
 from txgear.stores.leftovers import Leftovers
 from txgear.stores.places import Places, Tally, segment_of, segments_of
 from txgear.stores.repeats import MOST_REPEATS, Repeats, Undone
+from txgear.stores.serverdialect import ServerDialect
 from txgear.stores.statements import ROW_BYTES
+from txgear.stores.tenure import BEAT_SECONDS
 from txgear.stores.verdicts import Verdict
 
 T = TypeVar("T")
-
-LOCK_SECONDS: Final = 3.0
-"""Seconds that a database has to notice that the last server is gone."""
-LOCK_INTERVAL: Final = 0.1
-"""Seconds between two attempts to take the database's lock."""
 
 OPENING_ADVICE: Final = {Verdict.REFUSED: "make room", Verdict.READ_ONLY: READ_ONLY}
 """What somebody has to do before the store can be opened."""
@@ -62,8 +60,12 @@ class SqlStore:
     """
     A store with the tables of L{schema}, over one connection. Most methods are
     those of L{IHistoryStore} and L{IReportingStore}; L{leftovers}, L{imported} and L{take_over} are for the
-    move from another server.
+    move from another server. Where its database has a lease it is an L{ILeasedStore} as well.
+
+    @ivar beat_seconds: see L{ILeasedStore}.
     """
+
+    beat_seconds = BEAT_SECONDS
 
     def __init__(self, dialect: StoreDialect, repeats: Repeats | None = None) -> None:
         """
@@ -76,10 +78,14 @@ class SqlStore:
         self._questions = dialect.questions
         self._lanes = LaneCounts(dialect.statements)
         self._places = Places(b"")
-        self._driver: Any = dialect.engine.dialect.loaded_dbapi
+        self._driver: Any = dialect.driver_module
         self._connection: Connection | None = None
-        # How often the store had been opened, by any server, when we opened it.
-        self._opening: int | None = None
+        # A file has a lock, which L{StoreDialect.prepare} takes.
+        self._lease = Lease(dialect) if isinstance(dialect, ServerDialect) else None
+        if self._lease is not None:
+            alsoProvides(self, ILeasedStore)
+        # The end of the numbers that we have reserved.
+        self._reserved = 0
         # Whether the last batch met damaged rows, and the jobs that are known to have such rows.
         self._damage_seen = False
         self._damaged_jobs: set[int] = set()
@@ -110,9 +116,10 @@ class SqlStore:
             try:
                 self._dialect.set_up(connection)
                 connection.commit()
-                self._lock(connection)
-                if existing and migrations.revision(connection) is None:
-                    raise StoreUnusable("no txgear has ever kept jobs there")
+                self._check_revision(connection, existing)
+                if self._lease is not None:
+                    self._lease.prepare(connection)
+                    self._lease.take(_driver_of(connection))
                 self._bring_up_to_date(connection)
             except BaseException:
                 _close_at_once(connection)
@@ -137,33 +144,55 @@ class SqlStore:
             # An option in the URL that the driver does not have, a certificate that is not there.
             raise StoreUnusable(_one_line(str(error))) from error
 
-    def _lock(self, connection: Connection) -> None:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while not self._dialect.lock(connection):
-            connection.rollback()
-            if time.monotonic() >= deadline:
-                raise StoreUnusable("it is in use by another server")
-            time.sleep(LOCK_INTERVAL)
-        connection.commit()
-
-    def _bring_up_to_date(self, connection: Connection) -> None:
-        """Make the tables, or bring them to the newest revision; see that they can be read and written."""
-        if self._dialect.begin:
-            connection.exec_driver_sql(self._dialect.begin)
+    def _check_revision(self, connection: Connection, existing: bool) -> None:
         revision, newest = migrations.revision(connection), schema.REVISIONS[-1]
+        connection.rollback()
         if revision not in (None, *schema.REVISIONS):
             raise StoreUnusable(
                 f"it was written by a newer txgear (its schema is {revision}, this one's is {newest}): "
                 "install that one, or name another store"
             )
-        if revision != newest:
-            migrations.upgrade(connection)
-        for table in schema.TABLES:
-            connection.execute(select(table).limit(0)).all()
-            # Only the key: a damaged workload is no reason not to start.
-            connection.execute(select(*table.primary_key.columns).limit(1)).all()
-        self._count_opening(connection)
+        if existing and revision is None:
+            raise StoreUnusable("no txgear has ever kept jobs there")
+
+    @contextlib.contextmanager
+    def _transaction(self, connection: Connection) -> Iterator[None]:
+        """A transaction of the opening, in SQLAlchemy's words."""
+        if self._dialect.begin:
+            connection.exec_driver_sql(self._dialect.begin)
+        if self._lease is not None:
+            driver = _driver_of(connection)
+            self._lease.fence(driver, self._dialect.cursor(driver))
+        yield
+        connection.commit()
+        if self._lease is not None:
+            self._lease.committed()
+
+    def _bring_up_to_date(self, connection: Connection) -> None:
+        """Make the tables, or bring them to the newest revision; see that they can be read and written."""
+        with self._transaction(connection):
+            if migrations.revision(connection) != schema.REVISIONS[-1]:
+                migrations.upgrade(connection)
+            for table in schema.TABLES:
+                connection.execute(select(table).limit(0)).all()
+                # Only the key: a damaged workload is no reason not to start.
+                connection.execute(select(*table.primary_key.columns).limit(1)).all()
+            self._keep_numbers(connection)
         self._find_places(connection)
+
+    def _keep_numbers(self, connection: Connection) -> None:
+        """
+        Set our numbers apart, which the database may have forgotten: after a failover it may be as it was
+        before. This shows that the tables can be written, too.
+
+        @raise StoreUnusable: the table of numbers is damaged.
+        """
+        found = connection.execute(select(schema.numbers.c.next)).scalars().all()
+        if len(found) != 1:
+            raise StoreUnusable(
+                f"its table {schema.numbers} has {len(found)} rows instead of one: restore a backup"
+            )
+        connection.execute(update(schema.numbers).values(next=max(found[0], self._reserved)))
 
     def _find_places(self, connection: Connection) -> None:
         """Know how lanes are numbered; and where a version before has written jobs, give them their lanes."""
@@ -173,27 +202,8 @@ class SqlStore:
         self._lanes.forget()
         self._questions.forget()
         if filled is not None:
-            Filling(self._dialect, connection, self._places, self._lanes).run(filled)
-
-    def _count_opening(self, connection: Connection) -> None:
-        """
-        Count this opening, which shows that the tables can be written.
-
-        @raise StoreTaken: another server has opened the store since we did.
-        @raise StoreUnusable: the table of numbers is damaged.
-        """
-        openings = schema.numbers.c.openings
-        found = connection.execute(select(openings)).scalars().all()
-        if len(found) != 1:
-            raise StoreUnusable(
-                f"its table {schema.numbers} has {len(found)} rows instead of one: restore a backup"
-            )
-        if self._opening not in (None, found[0]):
-            raise StoreTaken("another server has opened it while the connection was lost")
-        opening = found[0] + 1 if self._opening is None else found[0]
-        connection.execute(update(schema.numbers).values(openings=opening))
-        connection.commit()
-        self._opening = opening
+            transaction = partial(self._transaction, connection)
+            Filling(self._dialect, connection, transaction, self._places, self._lanes).run(filled)
 
     def _open_error(self, cause: BaseException) -> StoreError | Undone:
         """The exception for an error of the driver while the store is opened."""
@@ -209,13 +219,21 @@ class SqlStore:
 
     def close(self, next_number: int | None) -> None:
         """See L{IJobStore.close}."""
-        if self._connection is not None and next_number is not None:
-            # If it fails, some numbers are never used; nothing else is lost.
+        if self._connection is not None and not (next_number is None and self._lease is None):
+            # If it fails, some numbers are never used, and the next server has to wait; nothing else is lost.
             with contextlib.suppress(StoreError):
-                self._writing(lambda cursor: self._statements.advance(cursor, next_number))
+                self._writing(partial(self._let_go, next_number))
         self._disconnect()
-        self._opening = None
+        self._reserved = 0
+        if self._lease is not None:
+            self._lease.end()
         self._dialect.release()
+
+    def _let_go(self, next_number: int | None, cursor: DBAPICursor) -> None:
+        if next_number is not None:
+            self._statements.advance(cursor, next_number)
+        if self._lease is not None:
+            self._lease.let_go(cursor)
 
     def _disconnect(self) -> None:
         """Close the connection, whatever state it is in."""
@@ -274,10 +292,14 @@ class SqlStore:
         try:
             if writes and self._dialect.begin:
                 cursor.execute(self._dialect.begin)
+            if writes and self._lease is not None:
+                self._lease.fence(driver, cursor)
             result = work(cursor)
             cursor.close()
             committing = True
             driver.commit()
+            if writes and self._lease is not None:
+                self._lease.committed()
         except BaseException as error:
             # First of all: after a conflict the next statement and the COMMIT may be answered as if all were
             # well.
@@ -304,8 +326,7 @@ class SqlStore:
         """The driver's connection."""
         if self._connection is None:
             raise StoreUnavailable("the store is not open")
-        driver: DBAPIConnection = self._connection.connection.driver_connection  # type: ignore[assignment]
-        return driver
+        return _driver_of(self._connection)
 
     def _roll_back(self, driver: DBAPIConnection) -> bool:
         """
@@ -332,7 +353,14 @@ class SqlStore:
             self._statements.advance(cursor, first + count)
             return first
 
-        return self._writing(work)
+        first = self._writing(work)
+        self._reserved = max(self._reserved, first + count)
+        return first
+
+    def renew(self) -> None:
+        """See L{ILeasedStore.renew}; nothing where there is no lease."""
+        if self._lease is not None:
+            self._writing(lambda cursor: None)
 
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
@@ -571,6 +599,12 @@ def history_update(job: JobRecord) -> JobUpdate:
         job.kind,
         job.wake,
     )
+
+
+def _driver_of(connection: Connection) -> DBAPIConnection:
+    """The driver's connection."""
+    driver: DBAPIConnection = connection.connection.driver_connection  # type: ignore[assignment]
+    return driver
 
 
 def _close_at_once(connection: Connection) -> None:

@@ -243,10 +243,6 @@ class SQLite(StoreDialect):
         if found is None or not os.path.samestat(found, self._companions.setdefault(path, found)):
             raise StoreUnusable(f"somebody has removed {path}, which belongs to it")
 
-    def lock(self, connection: Connection) -> bool:
-        # The locks are taken with the file, in prepare.
-        return True
-
     def report(self, cursor: DBAPICursor) -> StoreReport:
         def ask(pragma: str) -> Any:
             cursor.execute(f"PRAGMA {pragma}")

@@ -65,6 +65,9 @@ class Store(Protocol):
     def history(self, after: int, limit: int) -> list[HistoryChunk]:
         """The history of figures, by and by."""
 
+    def renew(self) -> None:
+        """Show that somebody uses the store."""
+
     def put_history(self, chunks: Sequence[HistoryChunk], deleted: Sequence[int]) -> None:
         """Keep some of it."""
 
@@ -148,6 +151,13 @@ class Copy:
         self._target = target
         self.report = Copied()
 
+    def _pages(self, store: Store) -> Iterator[list[JobRecord]]:
+        """All jobs of a store. Nobody takes either of them meanwhile, however little is written."""
+        for page in _pages(store):
+            self._source.renew()
+            self._target.renew()
+            yield page
+
     def count(self) -> int:
         """
         See whether it can be done, before anything is written.
@@ -156,7 +166,7 @@ class Copy:
         @raise CommandError: the other store has jobs that are not these.
         """
         total = 0
-        for jobs in _pages(self._source):
+        for jobs in self._pages(self._source):
             total += len(jobs)
             noted = self._noted(jobs)
             there = self._target.known([job.number for job in jobs])
@@ -166,7 +176,7 @@ class Copy:
                         f"{self._target.name} has a job with the number {job.number} that is another one:"
                         " copy into an empty store"
                     )
-        for jobs in _pages(self._target):
+        for jobs in self._pages(self._target):
             noted = self._noted(jobs)
             copied = [job.number for job in jobs if digest_of_job(job) in noted]
             if gone := sorted(set(copied) - self._source.known(copied)):
@@ -188,7 +198,7 @@ class Copy:
         if wanted > has:
             self._target.reserve(wanted - has)
         done = 0
-        for jobs in _pages(self._source):
+        for jobs in self._pages(self._source):
             noted = self._noted(jobs)
             fresh = [job for job in jobs if digest_of_job(job) not in noted]
             self.report.known += len(jobs) - len(fresh)
@@ -213,7 +223,7 @@ class Copy:
         if report.jobs + report.known + refused != total:
             return f"there were {total} jobs, and {report.jobs + report.known} are copied"
         missing = different = 0
-        for jobs in _pages(self._source):
+        for jobs in self._pages(self._source):
             numbers = [job.number for job in jobs]
             first, last = numbers[0] - 1, numbers[-1]
             there = {job.number: job for job in _between(self._target, first, last)}

@@ -401,3 +401,12 @@ class ProcessHandOverTests(ProcessTestCase):
         service.go_on()
         service.end_of_process()
         self.assertEqual((statuses, self.reactor.stopped), ([1], 1))
+
+    def test_status_of_one_that_has_lost_its_store(self) -> None:
+        """Another server has taken it: nobody has asked this one to end, and whoever starts it is to see."""
+        service = self.started_process()
+        statuses: list[int] = []
+        service._exit = statuses.append
+        service.server.store_taken()
+        service.end_of_process()
+        self.assertEqual((statuses, self.reactor.stopped), ([1], 1))

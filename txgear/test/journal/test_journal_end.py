@@ -267,7 +267,7 @@ class EndTests(TroubleTestCase):
 
     def test_that_it_has_another_server_may_turn_out_after_the_end(self) -> None:
         ended: list[bool] = []
-        self.fixture.server.shutdown = ended.append
+        self.fixture.server.store_taken = lambda: ended.append(True)
         self.submit_one()
         self.store.fail("write", GONE)
         self.store.fail("open", StoreTaken("another server"))

@@ -281,14 +281,14 @@ class LostTests(TroubleTestCase):
     def test_another_server_has_it_now(self) -> None:
         """What this one knows is not true any more: it ends, and writes nothing."""
         ended: list[bool] = []
-        self.fixture.server.shutdown = ended.append
+        self.fixture.server.store_taken = lambda: ended.append(True)
         self.store.fail("open", StoreTaken("another server"))
         self.store.fail("write", GONE)
         self.submit_one()
         (line,) = self.logged(self.thread.run_all)
         self.assertEqual(line, "the store memory: is lost to this server, which ends: another server")
         self.assertEqual(self.client.heard(), refused(b"The store cannot be used at present"))
-        self.assertEqual(ended, [False])
+        self.assertEqual(ended, [True])
         self.assertEqual(self.store.take(), ["write", "open"])
         self.other.tell(submit())
         self.assertEqual(self.other.heard(), refused(b"The store cannot be used at present"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import inspect
@@ -192,7 +193,8 @@ class FillingTests(SynchronousTestCase):
             salt = bytes(connection.exec_driver_sql("SELECT salt FROM txgear_numbers").scalar_one())
             connection.rollback()
             counts = InterruptedCounts(dialect.statements, pages)
-            filling = Filling(dialect, connection, Places(salt), counts)
+            transaction = partial(store._transaction, connection)
+            filling = Filling(dialect, connection, transaction, Places(salt), counts)
             self.assertRaises(Interrupted, filling.run, self.filled() or 0)
             connection.rollback()
         store.close(None)

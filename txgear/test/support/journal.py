@@ -30,7 +30,7 @@ from txgear.broker.records import (
     StoreReport,
 )
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.interfaces import IHistoryStore, IReportingStore
+from txgear.interfaces import IHistoryStore, ILeasedStore, IReportingStore
 from txgear.journal.journal import Journal
 from txgear.stores.memory import MemoryStore
 
@@ -386,3 +386,13 @@ class ReportingStore(FaultyStore):
         if isinstance(self.said, Exception):
             raise self.said
         return self.said
+
+
+@implementer(IHistoryStore, ILeasedStore)
+class LeasedStore(FaultyStore):
+    """One that is to be renewed from time to time."""
+
+    beat_seconds = 2.0
+
+    def renew(self) -> None:
+        self._do("renew", self._check_open)

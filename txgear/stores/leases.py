@@ -1,0 +1,270 @@
+"""
+The lease of a store in a database: what the database is asked and told. L{txgear.stores.tenure} judges.
+
+It takes the place of the database's own locks, of which two servers may have the same one: at two nodes of a
+Galera cluster, or behind one connection of a pooler. Each transaction that writes changes the row of the
+lease first, and only from what its server has left there (L{Lease.fence}). So nothing is written by a server
+whose lease another one has taken, however late it notices: even where a database does not see that somebody
+has only read a row, it sees that two have changed it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Connection, insert, literal_column, select, update
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from twisted.logger import Logger
+
+from txgear.errors import StoreTaken, StoreUnavailable, StoreUnusable
+from txgear.stores import migrations
+from txgear.stores.schema import LEASES_SINCE, MAX_NAME, leases
+from txgear.stores.statements import parameter
+from txgear.stores.tenure import NOBODY, Judgement, LeaseRow, Session, Tenure
+
+if TYPE_CHECKING:
+    from txgear.stores.serverdialect import ServerDialect
+
+PART: Final = 1
+"""The only part of the jobs that there is."""
+INTERVAL: Final = 0.1
+"""Seconds between two looks at the row."""
+LOCK_SECONDS: Final = 3.0
+"""Seconds in which another server may bring the tables of an earlier version up to date."""
+PATIENCE: Final = 30.0
+"""Seconds of looks: a database that is slow each time tells nothing."""
+
+
+def own_name() -> str:
+    """Where this server runs, for people."""
+    return f"{socket.gethostname()}, process {os.getpid()}"[:MAX_NAME]
+
+
+class Lease:
+    """
+    The lease of one part, over whichever connection the store has.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        dialect: ServerDialect,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._dialect = dialect
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._sleep = sleep
+        self._tenure = Tenure(os.urandom)
+        text, columns = dialect.statements.text, leases.c
+        mine = [columns[name] == parameter(columns[name]) for name in ("part", "owner", "term", "beat")]
+        new = {name: parameter(columns[name]) for name in ("owner", "term", "beat", "name", "session")}
+        beat = columns.beat + literal_column("1")
+        self._look_text = text(
+            select(*(columns[name] for name in LeaseRow._fields)).where(
+                columns.part == parameter(columns.part)
+            )
+        )
+        self._make_text = text(insert(leases).values(part=parameter(columns.part), **new))
+        self._replace_text = text(update(leases).values(**new).where(*mine))
+        self._return_text = text(
+            update(leases).values(beat=beat, session=parameter(columns.session)).where(*mine)
+        )
+        self._fence_text = text(update(leases).values(beat=beat).where(*mine))
+
+    # To have it
+
+    def prepare(self, connection: Connection) -> None:
+        """
+        Bring tables from before the lease to the revision that has it. A lock keeps others off meanwhile.
+
+        @param connection: outside of a transaction, and so it is afterwards.
+        @raise StoreUnusable: a server of a version before is there, or one that does the same.
+        """
+        until = self._clock() + LOCK_SECONDS
+        while (migrations.revision(connection) or "") < LEASES_SINCE:
+            # Otherwise the database goes on showing what it has shown.
+            connection.rollback()
+            if self._dialect.lock(connection):
+                migrations.upgrade(connection, LEASES_SINCE)
+                connection.commit()
+                self._dialect.unlock(connection)
+                return
+            connection.rollback()
+            if self._clock() >= until:
+                raise StoreUnusable("it is in use by another server")
+            self._sleep(INTERVAL)
+        connection.rollback()
+
+    def take(self, driver: DBAPIConnection) -> None:
+        """
+        Have the lease: for the first time, or again by a new connection. Blocks until it is known whose it
+        is, which takes L{LENGTH<txgear.stores.tenure.LENGTH>} seconds where its owner may have died.
+
+        @param driver: outside of a transaction, and so it is afterwards.
+        @raise StoreTaken: we had it, and another server has it.
+        @raise StoreUnusable: another server has it.
+        @raise StoreUnavailable: nobody can say.
+        """
+        self._tenure.begin()
+        until = self._clock() + PATIENCE
+        with self._dialect.autocommit(driver):
+            cursor = self._dialect.cursor(driver)
+            session = self._dialect.session(driver, cursor)
+            while not self._settle(cursor, session):
+                if self._clock() >= until:
+                    raise StoreUnavailable("it answers too slowly to tell whether another server has it")
+                self._sleep(INTERVAL)
+            cursor.close()
+        if self._tenure.has_lost:
+            self._tell_of_loss()
+
+    def _settle(self, cursor: DBAPICursor, session: str) -> bool:
+        """Look once, and do what is to be done; whether we have it."""
+        asked = self._clock()
+        row = self._look(cursor)
+        answered = self._clock()
+        gone = self._dialect.look_at(cursor, row.session) is Session.GONE
+        verdict = self._tenure.judge(row, asked, answered, gone=gone)
+        if verdict is Judgement.TAKEN:
+            raise StoreTaken(f"another server has taken it: {_shown(row)}")
+        if verdict is Judgement.IN_USE:
+            raise StoreUnusable(f"it is in use by another server: {_shown(row)}")
+        if verdict is Judgement.LOOK_AGAIN:
+            return False
+        if verdict is Judgement.OURS:
+            return self._come_back(cursor, session)
+        return self._replace(cursor, row, session)
+
+    def _look(self, cursor: DBAPICursor) -> LeaseRow:
+        while True:
+            cursor.execute(self._look_text, (PART,))
+            if found := cursor.fetchall():
+                owner, *rest = found[0]
+                return LeaseRow(bytes(owner), *rest)
+            try:
+                cursor.execute(self._make_text, (PART, NOBODY, 0, 0, "", ""))
+            except self._dialect.driver_module.IntegrityError:
+                # Somebody else has made it.
+                continue
+
+    def _come_back(self, cursor: DBAPICursor, session: str) -> bool:
+        """
+        The lease is ours. What an earlier connection of ours had under way has its end before this beat:
+        what is looked up after it does not change any more.
+        """
+        held = self._held
+        if held.session != session:
+            # The database may believe in that connection for hours, and keep the row locked.
+            self._dialect.end_session(cursor, held.session)
+        mine = (session, PART, held.owner, held.term, held.beat)
+        if not self._change(cursor, self._return_text, mine, held):
+            return False
+        self._tenure.beat(self._wall_clock(), session)
+        return True
+
+    def _replace(self, cursor: DBAPICursor, row: LeaseRow, session: str) -> bool:
+        """Take it from whoever has it, if the row is as it was read."""
+        new = self._tenure.proposal(row, own_name(), session)
+        if not self._change(cursor, self._replace_text, (*new, PART, *row.moment), row):
+            self._tenure.not_done(new)
+            return False
+        self._tenure.done(new, self._wall_clock())
+        return True
+
+    def _change(self, cursor: DBAPICursor, text: str, parameters: tuple[Any, ...], row: LeaseRow) -> bool:
+        """
+        @return: whether the row was changed; if not, it is not as it was.
+        """
+        try:
+            cursor.execute(text, parameters)
+        except self._dialect.driver_module.Error as error:
+            if self._dialect.is_locked(error):
+                self._locked(cursor, row)
+                return False
+            if self._dialect.waits_for:
+                reason = f"{self._dialect.message(error)}: a COMMIT may wait for {self._dialect.waits_for}"
+                raise StoreUnavailable(reason) from error
+            raise
+        return cursor.rowcount == 1
+
+    def _locked(self, cursor: DBAPICursor, row: LeaseRow) -> None:
+        """
+        Somebody keeps the row locked. A session that waits for its client, or for a standby, may do that for
+        ever, whether its client lives or not; and it may be ended, as its row stands still.
+        """
+        session = self._dialect.look_at(cursor, row.session)
+        if session is Session.WAITING:
+            self._dialect.end_session(cursor, row.session)
+        elif session is Session.GONE or self._tenure.held is not None:
+            waits = f", which may wait for {self._dialect.waits_for}" if self._dialect.waits_for else ""
+            raise StoreUnavailable(f"another transaction keeps the row of its lease locked{waits}")
+        else:
+            raise StoreUnusable(
+                f"it is in use by another server: {_shown(row)}, in a transaction that takes long"
+            )
+
+    def _tell_of_loss(self) -> None:
+        since = self._tenure.lost_since
+        self.log.critical(
+            "the database {store} has lost what it had confirmed, since {since}: an earlier state has come"
+            " back, as after a failover to a standby that was behind. Jobs that were answered since then are"
+            " done if they are in memory, and gone otherwise; those that had ended since then may run again",
+            store=self._dialect.name,
+            since=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since)) if since else "an unknown time",
+        )
+        self._tenure.has_lost = False
+
+    @property
+    def _held(self) -> LeaseRow:
+        held = self._tenure.held
+        assert held is not None
+        return held
+
+    # While we have it
+
+    def fence(self, driver: DBAPIConnection, cursor: DBAPICursor) -> None:
+        """
+        Change the row, as the first statement of a transaction that writes.
+
+        @raise StoreTaken: another server has the lease.
+        @raise StoreUnavailable: the row is not as it was left.
+        """
+        held = self._held
+        self._dialect.execute_first(
+            driver, cursor, self._fence_text, (PART, held.owner, held.term, held.beat)
+        )
+        if cursor.rowcount != 1:
+            cursor.execute(self._look_text, (PART,))
+            rows = [LeaseRow(bytes(owner), *rest) for owner, *rest in cursor.fetchall()]
+            if rows and self._tenure.is_anothers(rows[0]):
+                raise StoreTaken(f"another server has taken it: {_shown(rows[0])}")
+            raise StoreUnavailable("the row of its lease is not as it was left")
+
+    def committed(self) -> None:
+        """A transaction that began with L{fence} is committed."""
+        self._tenure.beat(self._wall_clock())
+
+    def let_go(self, cursor: DBAPICursor) -> None:
+        """Give it up, in a transaction that began with L{fence}: the next server need not wait."""
+        held = self._held
+        cursor.execute(
+            self._replace_text,
+            (NOBODY, held.term, held.beat + 1, "", "", PART, held.owner, held.term, held.beat + 1),
+        )
+
+    def end(self) -> None:
+        """The store is closed: what comes next is a new server."""
+        self._tenure.end()
+
+
+def _shown(row: LeaseRow) -> str:
+    return row.name or "one that has ended"
