@@ -205,10 +205,10 @@ def patroni(module_patroni: Cluster) -> Cluster:
 
 
 @pytest.fixture
-def pooled(request: pytest.FixtureRequest, postgres: Database) -> Iterator[str]:
-    """The URL of an empty database of PostgreSQL, by way of PgBouncer in the mode that is the parameter."""
+def pooler(request: pytest.FixtureRequest, postgres: Database) -> Iterator[str]:
+    """The URL of an empty database of PostgreSQL, by way of PgBouncer; another mode may be its parameter."""
     lacks(PgBouncer.missing())
-    with _folder() as folder, PgBouncer(folder, postgres, request.param) as this:
+    with _folder() as folder, PgBouncer(folder, postgres, getattr(request, "param", "transaction")) as this:
         yield this.url
 
 

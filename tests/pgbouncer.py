@@ -42,6 +42,8 @@ class PgBouncer(Service):
             "auth_type": "scram-sha-256",
             "auth_file": self.folder / "users",
             "pool_mode": self._mode,
+            # So few that clients take them from each other.
+            "default_pool_size": 3,
         }
         lines = [f"{name} = {value}" for name, value in settings.items()]
         databases = ["[databases]", f"* = host=127.0.0.1 port={self._server.port}"]

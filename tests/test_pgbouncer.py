@@ -2,75 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import subprocess
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any
 
 import psycopg
 import pytest
 
-from databases import PASSWORD, USER, Database
-from needs import lacks
-from processes import free_port, wait_until
+from databases import Database
 from txgear.broker.records import JobUpdate
 from txgear.errors import StoreUnusable
 from txgear.stores import make_store
 from txgear.test.support.stores import adding, addition, updating
-
-WHO: Final = f"{USER}:{quote(PASSWORD, safe='')}"
-PROGRAM: Final = "/usr/sbin/pgbouncer"
-
-
-@pytest.fixture
-def pooler(postgres: Database, tmp_path: Path) -> Iterator[str]:
-    """A pooler in transaction mode with a few sessions; its URL."""
-    program = shutil.which("pgbouncer") or PROGRAM
-    lacks("" if os.path.exists(program) else "there is no program pgbouncer")
-    port = free_port()
-    folder = postgres.folder / "pooler"
-    folder.mkdir(exist_ok=True)
-    (folder / "users").write_text(f'"{USER}" "{PASSWORD}"\n')
-    (folder / "pgbouncer.ini").write_text(
-        "[databases]\n"
-        f"{postgres.database} = host=127.0.0.1 port={postgres.port} password='{PASSWORD}'\n"
-        "[pgbouncer]\n"
-        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = plain\nauth_file = {folder / 'users'}\n"
-        "pool_mode = transaction\ndefault_pool_size = 3\n"
-    )
-    if os.geteuid() == 0:
-        for place in (folder, *folder.iterdir()):
-            shutil.chown(place, postgres.account)
-    with open(tmp_path / "log", "wb") as log:
-        process = subprocess.Popen(
-            [*postgres._as_somebody(), program, str(folder / "pgbouncer.ini")],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    url = f"postgresql://{WHO}@127.0.0.1:{port}/{postgres.database}"
-
-    def answers() -> bool:
-        assert process.poll() is None, (tmp_path / "log").read_text()
-        with contextlib.suppress(psycopg.OperationalError):
-            psycopg.connect(url, prepare_threshold=None).close()
-            return True
-        return False
-
-    try:
-        wait_until(answers, what="a pooler that answers")
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
 
 
 class Others:
