@@ -88,17 +88,18 @@ def test_other_nodes_vanish(tell: Tell, galera: Galera, start_server: Servers) -
     assert not load.refused()
 
 
-def test_several_nodes_in_the_url(tell: Tell, galera: Galera, start_server: Servers) -> None:
-    """The node that the server uses is killed, and it goes on at the next one; nothing is refused."""
+@pytest.mark.parametrize("how", ["kill", "cut"])
+def test_several_nodes_in_the_url(tell: Tell, galera: Galera, start_server: Servers, how: str) -> None:
+    """The node that the server uses is lost, and it goes on at the next one; nothing is refused."""
     own = galera.nodes[0]
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in galera.nodes)
     url = own.url.replace(f"127.0.0.1:{own.port}", hosts)
     server = start_server(store=url)
     load = Load(server.port)
     load.wait_for_kept()
-    own.kill()
+    getattr(own, how)()
     again = load.wait_for_kept()
-    settle(tell, f"at another node after {again:.1f} s", load, server, lambda: start_server(store=url))
+    settle(tell, f"{how}: at another node after {again:.1f} s", load, server, lambda: start_server(store=url))
     assert again < STALL
     assert not load.refused()
 
