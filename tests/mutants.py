@@ -2446,4 +2446,32 @@ MUTANTS: Final = (
         "self._take_all_in(aside, {}, now)",
         "daemon.test_restore",
     ),
+    Mutant(
+        "a submit that was looked up is queued behind those that came after it",
+        "broker/lifecycle.py",
+        "        if reply.late and self._dispatcher.enqueue_late(job, now):\n",
+        "        if not reply.late and self._dispatcher.enqueue_late(job, now):\n",
+        "broker.test_lookups_order",
+    ),
+    Mutant(
+        "a job that is moved with many others becomes the second one of its unique",
+        "broker/bulkacts.py",
+        'if act.order.of != "jobs" or not lookups.lacks(keys):',
+        "if act.order.of or not lookups.lacks(keys):",
+        "broker.test_bulkacts",
+    ),
+    Mutant(
+        "the workload of a job stays in memory that is behind what is held",
+        "broker/paging.py",
+        "(lanes.overflow or lanes.held) and lanes.behind(job)",
+        "lanes.overflow and lanes.behind(job)",
+        "broker.test_paging",
+    ),
+    Mutant(
+        "what leaves the memory while some functions are listed is in no page",
+        "broker/listing.py",
+        "not asked.issuperset(self._lanes() or ()):",
+        "not asked.issuperset(()):",
+        "broker.test_listing",
+    ),
 )
