@@ -15,7 +15,6 @@ from sqlalchemy.pool import NullPool
 
 from txgear.broker.records import StoreReport
 from txgear.errors import ConfigurationError
-from txgear.stores import TIMEOUT
 from txgear.stores.questions import Questions
 from txgear.stores.statements import Statements
 from txgear.stores.verdicts import Verdict
@@ -34,7 +33,8 @@ class StoreDialect(ABC):
     @cvar questions_class: makes L{questions}.
     @cvar judge: says what an error means: one of L{txgear.stores.verdicts}.
     @ivar name: where the database is, as a URL without a password.
-    @ivar timeout: seconds in which it has to answer; it may be more once there is a connection.
+    @ivar timeout: seconds in which it has to answer; it may be more once there is a connection. 0.0 where
+        whoever calls it says that, as of a file.
     @ivar engine: SQLAlchemy's, which makes connections.
     @ivar driver_module: the driver, for its exceptions.
     @ivar statements: the statements in the SQL of this database.
@@ -44,7 +44,7 @@ class StoreDialect(ABC):
     @ivar largest_value_why: what sets that bound, in words.
     """
 
-    timeout: float = TIMEOUT
+    timeout: float = 0.0
     package: ClassVar[str] = ""
     options: ClassVar[dict[str, Any]] = {}
     begin: ClassVar[str] = ""

@@ -585,6 +585,9 @@ class TroubleTests(SQLiteCase):
         self.store.write(deleting([1]))
         self.assertEqual(self.store.known([1, 2]), {2})
 
+    def test_it_asks_for_no_more_patience_than_others_have(self) -> None:
+        self.assertEqual(self.store.timeout, 0.0)
+
     def test_a_connection_that_is_given_up_is_closed(self) -> None:
         """However long somebody keeps the exception: the last one that is closed removes the log."""
         self.pragma("busy_timeout = 0")
