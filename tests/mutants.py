@@ -2022,6 +2022,27 @@ MUTANTS: Final = (
         "cli.care.test_storecopying",
     ),
     Mutant(
+        "a transaction that is undone is not rolled back first",
+        "stores/sql.py",
+        "            usable = self._roll_back(driver)\n",
+        "            usable = True\n",
+        "stores.test_repeats",
+    ),
+    Mutant(
+        "what a transaction has made of lanes is known though it was undone",
+        "stores/sql.py",
+        "            self._lanes.forget()\n            if not isinstance(error, self._driver.Error):\n",
+        "            if not isinstance(error, self._driver.Error):\n",
+        "stores.test_repeats",
+    ),
+    Mutant(
+        "a commit of which nothing is known is said to be undone",
+        "stores/verdicts.py",
+        "    if committing and found in (None, Verdict.CUT_OFF):\n        return Verdict.NOT_KNOWN\n",
+        "",
+        "stores.test_verdicts",
+    ),
+    Mutant(
         "a backup writes over a file",
         "cli/care/storebackup.py",
         "            os.link(part, target)\n",

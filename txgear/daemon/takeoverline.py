@@ -37,14 +37,16 @@ def takeover_line(
 
 def _words(url: str, table: str, prefix: bytes | None, password_file: str | None) -> Iterator[str]:
     shown = _without_secrets(url)
-    yield from ("txgear", "import", f"--from={shown}", f"--table={table}", f"--store={shown}")
+    # It is read at one host.
+    source = _without_secrets(url, most_hosts=1)
+    yield from ("txgear", "import", f"--from={source}", f"--table={table}", f"--store={shown}")
     if password_file is not None:
         yield from (f"--from-password-file={password_file}", f"--store-password-file={password_file}")
     if prefix is not None:
         yield f"--job-handle-prefix={prefix.decode('ascii')}"
 
 
-def _without_secrets(url: str) -> str:
+def _without_secrets(url: str, most_hosts: int | None = None) -> str:
     if sqlite_path(url) is not None:
         return url
     from sqlalchemy import URL, make_url
@@ -57,4 +59,4 @@ def _without_secrets(url: str) -> str:
     shown = URL.create(parts.drivername, parts.username, None, None, None, parts.database, query)
     scheme, _, text = shown.render_as_string().partition("://")
     user, slash, path = text.partition("/")
-    return f"{scheme}://{user}{','.join(map(str, hosts))}{slash}{path}"
+    return f"{scheme}://{user}{','.join(map(str, hosts[:most_hosts]))}{slash}{path}"

@@ -109,6 +109,9 @@ class StoreDialect(ABC):
         """A new cursor of the driver's connection, for the statements."""
         return driver.cursor()
 
+    def begin_work(self, cursor: DBAPICursor) -> None:  # noqa: B027 - most have nothing to do
+        """Make the settings that a transaction needs for itself, at its beginning."""
+
     @abstractmethod
     def report(self, cursor: DBAPICursor) -> StoreReport:
         """What the database says of itself; see L{txgear.interfaces.IReportingStore}."""

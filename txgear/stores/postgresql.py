@@ -255,10 +255,11 @@ class PostgreSQL(ServerDialect):
 
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         # Otherwise bytes come as hexadecimal digits.
-        cursor = driver.cursor(binary=True)
+        return driver.cursor(binary=True)
+
+    def begin_work(self, cursor: DBAPICursor) -> None:
         if self.is_pooled:
             cursor.execute(SETTINGS.format(local="true"), self._timeouts())
-        return cursor
 
     def report(self, cursor: DBAPICursor) -> StoreReport:
         cursor.execute(

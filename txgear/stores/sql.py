@@ -162,7 +162,9 @@ class SqlStore:
             connection.exec_driver_sql(self._dialect.begin)
         if self._lease is not None:
             driver = _driver_of(connection)
-            self._lease.fence(driver, self._dialect.cursor(driver))
+            cursor = self._dialect.cursor(driver)
+            self._dialect.begin_work(cursor)
+            self._lease.fence(driver, cursor)
         yield
         connection.commit()
         if self._lease is not None:
@@ -290,6 +292,7 @@ class SqlStore:
         cursor = self._dialect.cursor(driver)
         committing = False
         try:
+            self._dialect.begin_work(cursor)
             if writes and self._dialect.begin:
                 cursor.execute(self._dialect.begin)
             if writes and self._lease is not None:

@@ -108,6 +108,13 @@ class SourcesTests(SynchronousTestCase):
             self.assertNotIn("hush", repr(found))
         self.assertEqual(of(parsed("--store=postgresql://me@db/jobs"))["store-password"].value, "none")
 
+    @needs("psycopg", "pymysql")
+    def test_a_store_with_several_hosts(self) -> None:
+        for scheme in ("postgresql", "mysql"):
+            found = of(parsed(f"--store={scheme}://me:secret@a:1,[::1]:2/jobs"))
+            self.assertEqual(found["store"].value, f"{scheme}://me@a:1,[::1]:2/jobs")
+            self.assertNotIn("secret", str(found))
+
     def test_options_of_plugins_may_be_secrets(self) -> None:
         options = parsed("--store=memory:")
         options.optParameters = [

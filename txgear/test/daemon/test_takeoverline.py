@@ -39,3 +39,9 @@ class TakeoverLineTests(SynchronousTestCase):
                 "--job-handle-prefix=H:x",
             ],
         )
+
+    def test_several_hosts(self) -> None:
+        line = takeover_line("mysql://me:secret@h:3306,[::1]/gear", "t")
+        self.assertEqual(
+            shlex.split(line)[2::2], ["--from=mysql://me@h:3306/gear", "--store=mysql://me@h:3306,[::1]/gear"]
+        )

@@ -115,6 +115,9 @@ class FaultyDialect(SQLite):
                 return verdict
         return of_sqlite(driver, error, committing=committing)
 
+    def begin_work(self, cursor: Any) -> None:
+        cursor.execute("SELECT 1")
+
     def __init__(self, path: str, faults: Faults) -> None:
         super().__init__(path)
 
