@@ -557,15 +557,16 @@ class Stock:
             if records is None or self._dispatcher.draining:
                 # Asked again when the store answers.
                 return
-            taken = 0
-            if function.lanes.has_rows_only(priority, tenant, after):
-                known = function.lanes.rows(priority)[tenant].count
-                taken = self._take_next_in(function, records[:known], workloads, now)
-            self._take_all_in(records[taken:], workloads, now)
+            rows, taken = function.lanes.rows(priority).get(tenant), 0
+            if rows is not None and function.lanes.has_rows_only(priority, tenant, after):
+                taken = self._take_next_in(function, records[: rows.count], workloads, now)
+            loaded = self._take_all_in(records[taken:], workloads, now)
             read_to = None if len(records) < count else records[-1].place
-            missing = self._passage.rows_read(function, priority, tenant, after, read_to, now)
-            if missing:
+            if missing := self._passage.rows_read(function, priority, tenant, after, read_to, now):
                 self._lose(function, tenant, missing, now)
+            if rows is not None and rows.read_to < after:
+                # Some before these have become rows meanwhile: the turn of these is not near.
+                self._settle_all(loaded, now)
             pager.go_on(now)
 
         journal.ask(Asking(InLane(lane, after, count), done, size))

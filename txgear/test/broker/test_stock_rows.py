@@ -12,6 +12,7 @@ from txgear.broker.model import Job
 from txgear.broker.paging import JOB_BYTES
 from txgear.broker.records import KEPT, WAITING, ByNumber, InOrder, JobRecord, Lane, LaneCount, Waking
 from txgear.broker.states import QUEUED
+from txgear.protocol.constants import NORMAL
 from txgear.test.broker.test_lookups import LookupTestCase
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, record
 from txgear.test.support.clock import START
@@ -149,6 +150,21 @@ class ReadAheadTests(RareTestCase):
         self.journal.asking.remove(asking)
         found = self.fixture.grab(worker)
         self.assertEqual(found and found.number, 3)
+
+    def test_some_have_become_rows_before_them_meanwhile(self) -> None:
+        """Their turn is not near: there is no room for them in memory."""
+        self.store(4)
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        (asking,) = self.journal.asking
+        rows = self.broker.functions.get(b"f").lanes.rows(NORMAL)[None]
+        rows.read_to -= 1
+        asking.done(self.journal.kept()[2:3], {}, self.fixture.now)
+        self.journal.asking.remove(asking)
+        self.assertEqual((self.there, rows.count), ([1], 3))
+        self.fixture.read_all()
+        found = self.fixture.grab(worker)
+        self.assertEqual(found and found.number, 2)
 
     def test_those_of_a_function_with_a_policy(self) -> None:
         """They come with their workloads, too."""
