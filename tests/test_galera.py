@@ -6,6 +6,7 @@ Whatever happens to a node, nothing that was answered is lost, and nothing is do
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,10 @@ from clusterload import Load, settle
 from databases import Database
 from galera import Galera
 from processes import Servers
+from txgear.errors import StoreRefused
+from txgear.journal.batches import write_all
+from txgear.stores import make_store
+from txgear.test.support.stores import adding, addition
 
 pytestmark = pytest.mark.txgear_only
 
@@ -145,3 +150,24 @@ def test_conflicts_with_another_node(tell: Tell, galera: Galera, start_server: S
     assert count > 5
     assert not load.refused()
     assert b"lost" not in server.said()
+
+
+@pytest.mark.parametrize(("setting", "value"), [("wsrep_max_ws_size", 2**20), ("wsrep_max_ws_rows", 50)])
+def test_more_than_it_takes_at_once(galera: Galera, setting: str, value: int) -> None:
+    """It comes with the errors of a commit that is not known, and is refused; the connection is good."""
+    own = galera.nodes[0]
+    before = own.execute(f"SELECT @@global.{setting}")[0][0]
+    own.execute(f"SET GLOBAL {setting} = {value}")
+    store = make_store(own.url)
+    try:
+        store.open()
+        jobs = [addition(number, os.urandom(20_000)) for number in range(1, 101)]
+        with pytest.raises(StoreRefused, match="exceeded"):
+            store.write(adding(*jobs))
+        assert store.known(range(200)) == set()
+        # In halves it is taken.
+        assert write_all(store, adding(*jobs)) == ({}, {}, {})
+        assert store.workloads([1, 100]) == {1: jobs[0][1], 100: jobs[99][1]}
+    finally:
+        store.close(None)
+        own.execute(f"SET GLOBAL {setting} = {before}")

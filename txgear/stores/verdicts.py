@@ -90,8 +90,15 @@ MYSQL: Final[Mapping[int, Verdict]] = {
 }
 """By MySQL's number of the error."""
 
-NO_SPACE: Final = (1030, " 28 ")
-""""Got error 28 from storage engine": the number, and what its message has then."""
+MYSQL_REFUSALS: Final = (
+    # "Got error 28 from storage engine": the disk is full.
+    (1030, " 28 "),
+    # Of Galera, where somebody has lowered wsrep_max_ws_size or wsrep_max_ws_rows: nothing is done, though
+    # the first comes from a COMMIT, and the second has the number of a commit that is not known.
+    (1105, "writeset size exceeded"),
+    (1180, "wsrep_max_ws_rows exceeded"),
+)
+"""Numbers that mean something else than usual, or nothing by themselves, with a part of their messages."""
 
 SQLITE: Final = (
     ("is full", Verdict.REFUSED),
@@ -116,9 +123,8 @@ def of_mysql(driver: Any, error: BaseException, *, committing: bool = False) -> 
     @param committing: whether it came from a COMMIT.
     """
     number = number_of(error)
-    full, mark = NO_SPACE
-    verdict = Verdict.REFUSED if number == full and mark in str(error.args[-1]) else MYSQL.get(number)
-    return _judge(driver, error, verdict, committing)
+    refused = any(number == each and part in str(error.args[-1]) for each, part in MYSQL_REFUSALS)
+    return _judge(driver, error, Verdict.REFUSED if refused else MYSQL.get(number), committing)
 
 
 def of_sqlite(driver: Any, error: BaseException, *, committing: bool = False) -> Verdict:

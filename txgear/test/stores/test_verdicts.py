@@ -119,14 +119,22 @@ class MySQLTests(SynchronousTestCase):
             self.assertIs(of_mysql(pymysql, error, committing=True), NOT_KNOWN)
 
     @needs("pymysql")
-    def test_a_full_disk_is_told_by_the_message(self) -> None:
+    def test_told_by_the_message(self) -> None:
+        """A full disk, and what is larger than a Galera cluster takes."""
         import pymysql
 
-        for message, verdict in (
-            ('Got error 28 "No space left on device" from storage engine', REFUSED),
-            ('Got error 5 "Input/output error" from storage engine', CUT_OFF),
+        lost = "Error while appending streaming replication fragment"
+        for number, message, statement, commit in (
+            (1030, 'Got error 28 "No space left on device" from storage engine', REFUSED, REFUSED),
+            (1030, 'Got error 5 "Input/output error" from storage engine', CUT_OFF, NOT_KNOWN),
+            (1105, "Maximum writeset size exceeded", REFUSED, REFUSED),
+            (1105, "Unknown error", CUT_OFF, NOT_KNOWN),
+            (1180, "wsrep_max_ws_rows exceeded", REFUSED, REFUSED),
+            (1180, f"{lost}(provider status: Not connected to Primary Component)", NOT_KNOWN, NOT_KNOWN),
         ):
-            self.assertIs(of_mysql(pymysql, pymysql.OperationalError(1030, message)), verdict)
+            error = pymysql.OperationalError(number, message)
+            self.assertIs(of_mysql(pymysql, error), statement, message)
+            self.assertIs(of_mysql(pymysql, error, committing=True), commit, message)
 
 
 class SQLiteTests(SynchronousTestCase):
