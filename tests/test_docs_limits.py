@@ -51,6 +51,9 @@ NO_LIMITS: Final = frozenset(
         "stores.repeats.MOST_REPEATS",
         "stores.statements.MOST_BYTES",
         "stores.statements.MOST_ROWS",
+        # What the log may say of a loss, and names of people's machines in a row that is theirs to read.
+        "stores.schema.MAX_NAME",
+        "stores.tenure.MOST_MARKS",
         # What is remembered of a file while it is read.
         "daemon.patterns.MOST_KEPT",
         # What an error or a line of the log quotes.
