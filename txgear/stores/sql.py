@@ -289,9 +289,11 @@ class SqlStore:
 
     def _attempt(self, work: Callable[[DBAPICursor], T], *, writes: bool) -> T:
         driver = self._driver_connection()
-        cursor = self._dialect.cursor(driver)
+        cursor: DBAPICursor | None = None
         committing = False
         try:
+            # Not even that can be had of a connection that is closed.
+            cursor = self._dialect.cursor(driver)
             self._dialect.begin_work(cursor)
             if writes and self._dialect.begin:
                 cursor.execute(self._dialect.begin)
@@ -307,7 +309,7 @@ class SqlStore:
             # First of all: after a conflict the next statement and the COMMIT may be answered as if all were
             # well.
             usable = self._roll_back(driver)
-            if usable:
+            if usable and cursor is not None:
                 # An exception keeps it, and it keeps SQLite's file open that was closed: the locks of this
                 # process are no more in order then.
                 with contextlib.suppress(self._driver.Error):
