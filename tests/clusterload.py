@@ -99,6 +99,10 @@ class Load:
         """What the clients have seen so far, by time."""
         return sorted((one for client in self._clients for one in client.seen), key=lambda one: one.at)
 
+    def handles(self) -> set[bytes]:
+        """The handles that were given out."""
+        return {one.body for one in self.seen() if one.kept}
+
     def refused(self) -> list[Seen]:
         """The submits that were refused."""
         seen = self.seen()

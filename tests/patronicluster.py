@@ -287,7 +287,7 @@ class Cluster:
     def url(self) -> str:
         """The database, whoever is primary."""
         hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
-        return f"postgresql://{USER}:{quote(PASSWORD, safe='')}@/{FIRST}?host={hosts}"
+        return f"postgresql://{USER}:{quote(PASSWORD, safe='')}@{hosts}/{FIRST}"
 
     # Who is what
 

@@ -18,7 +18,7 @@ import pytest
 from clusterload import Load, settle
 from databases import Database
 from galera import Galera
-from processes import Servers
+from processes import PATIENCE, Programs, Servers, free_port, server_command
 from txgear.errors import StoreRefused
 from txgear.journal.batches import write_all
 from txgear.stores import make_store
@@ -35,25 +35,7 @@ LATE: Final = 1.0
 AGAIN: Final = 5.0 + 2.0
 
 #: Seconds for which no node answers a COMMIT when one has vanished, by Galera's defaults; and somewhat more.
-STALL: Final = 6.5 + LATE
-
-
-def test_own_node_killed(tell: Tell, galera: Galera, start_server: Servers) -> None:
-    """Jobs are refused while the server's node is away, and taken when it has come back."""
-    own = galera.nodes[0]
-    server = start_server("--store-timeout=3", store=own.url)
-    load = Load(server.port)
-    load.wait_for_kept()
-    own.kill()
-    killed = time.monotonic()
-    time.sleep(3 + LATE)
-    own.start()
-    again = load.wait_for_kept()
-    first = min(one.at + one.seconds for one in load.refused()) - killed
-    figures = f"refused {first:.1f} s after, taken after {again:.1f} s"
-    settle(tell, figures, load, server, lambda: start_server(store=own.url))
-    assert 3 - LATE < first < 3 + LATE
-    assert again < AGAIN
+STALL: Final = 6.5 + 2 * LATE
 
 
 def test_own_node_cut_off(tell: Tell, galera: Galera, start_server: Servers) -> None:
@@ -70,43 +52,6 @@ def test_own_node_cut_off(tell: Tell, galera: Galera, start_server: Servers) -> 
     again = load.wait_for_kept()
     settle(tell, f"cut off, taken after {again:.1f} s", load, server, lambda: start_server(store=own.url))
     assert again < AGAIN
-
-
-def test_other_nodes_vanish(tell: Tell, galera: Galera, start_server: Servers) -> None:
-    """One is killed, another one held: commits take some seconds then, and nothing is refused."""
-    own, second, third = galera.nodes
-    server = start_server(store=own.url)
-    load = Load(server.port)
-    load.wait_for_kept()
-    second.kill()
-    killed = load.wait_for_kept()
-    second.start()
-    load.wait_for_kept()
-    third.pause()
-    held = load.wait_for_kept()
-    settle(
-        tell, f"stalls of {killed:.1f} and {held:.1f} s", load, server, lambda: start_server(store=own.url)
-    )
-    # Elsewhere a submit does not wait as long.
-    assert min(killed, held) > 5.0
-    assert max(killed, held) < STALL
-    assert not load.refused()
-
-
-@pytest.mark.parametrize("how", ["kill", "cut"])
-def test_several_nodes_in_the_url(tell: Tell, galera: Galera, start_server: Servers, how: str) -> None:
-    """The node that the server uses is lost, and it goes on at the next one; nothing is refused."""
-    own = galera.nodes[0]
-    hosts = ",".join(f"127.0.0.1:{node.port}" for node in galera.nodes)
-    url = own.url.replace(f"127.0.0.1:{own.port}", hosts)
-    server = start_server(store=url)
-    load = Load(server.port)
-    load.wait_for_kept()
-    getattr(own, how)()
-    again = load.wait_for_kept()
-    settle(tell, f"{how}: at another node after {again:.1f} s", load, server, lambda: start_server(store=url))
-    assert again < STALL
-    assert not load.refused()
 
 
 @contextlib.contextmanager
@@ -171,3 +116,75 @@ def test_more_than_it_takes_at_once(galera: Galera, setting: str, value: int) ->
     finally:
         store.close(None)
         own.execute(f"SET GLOBAL {setting} = {before}")
+
+
+def test_second_server_at_another_node(galera: Galera, start_server: Servers, programs: Programs) -> None:
+    """A node does not know the locks of another one, and the second server is kept off all the same."""
+    own, second, _ = galera.nodes
+    server = start_server(store=own.url)
+    load = Load(server.port)
+    load.wait_for_kept()
+    other = programs.start(server_command(free_port(), second.url))
+    assert other.wait(2 * PATIENCE) != 0
+    assert b"it is in use by another server" in other.stderr
+    assert other.stderr.count(b"\n") == 1
+    load.wait_for_kept()
+    load.stop()
+    assert not load.refused()
+    load.drain(server.port)
+    load.judge()
+
+
+def test_own_node_killed(tell: Tell, galera: Galera, start_server: Servers) -> None:
+    """Jobs are refused while the server's node is away, and taken when it has come back."""
+    own = galera.nodes[0]
+    server = start_server("--store-timeout=3", store=own.url)
+    load = Load(server.port)
+    load.wait_for_kept()
+    own.kill()
+    killed = time.monotonic()
+    time.sleep(3 + LATE)
+    own.start()
+    again = load.wait_for_kept()
+    first = min(one.at + one.seconds for one in load.refused()) - killed
+    figures = f"refused {first:.1f} s after, taken after {again:.1f} s"
+    settle(tell, figures, load, server, lambda: start_server(store=own.url))
+    assert 3 - LATE < first < 3 + LATE
+    assert again < AGAIN
+
+
+def test_other_nodes_vanish(tell: Tell, galera: Galera, start_server: Servers) -> None:
+    """One is killed, another one held: commits take some seconds then, and nothing is refused."""
+    own, second, third = galera.nodes
+    server = start_server(store=own.url)
+    load = Load(server.port)
+    load.wait_for_kept()
+    second.kill()
+    killed = load.wait_for_kept()
+    second.start()
+    load.wait_for_kept()
+    third.pause()
+    held = load.wait_for_kept()
+    settle(
+        tell, f"stalls of {killed:.1f} and {held:.1f} s", load, server, lambda: start_server(store=own.url)
+    )
+    # Elsewhere a submit does not wait as long.
+    assert min(killed, held) > 5.0
+    assert max(killed, held) < STALL
+    assert not load.refused()
+
+
+@pytest.mark.parametrize("how", ["cut", "kill"])
+def test_several_nodes_in_the_url(tell: Tell, galera: Galera, start_server: Servers, how: str) -> None:
+    """The node that the server uses is lost, and it goes on at the next one; nothing is refused."""
+    own = galera.nodes[0]
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in galera.nodes)
+    url = own.url.replace(f"127.0.0.1:{own.port}", hosts)
+    server = start_server(store=url)
+    load = Load(server.port)
+    load.wait_for_kept()
+    getattr(own, how)()
+    again = load.wait_for_kept()
+    settle(tell, f"{how}: at another node after {again:.1f} s", load, server, lambda: start_server(store=url))
+    assert again < STALL
+    assert not load.refused()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
+from clusterload import Load, settle
 from databases import Database
+from processes import PATIENCE, Programs, Servers, free_port, server_command
 from txgear.broker.records import JobUpdate
 from txgear.errors import StoreUnusable
 from txgear.stores import make_store
 from txgear.test.support.stores import adding, addition, updating
+
+Tell = Callable[[str], None]
 
 
 class Others:
@@ -85,3 +90,23 @@ def test_without_one(postgres: Database) -> None:
     assert driver.prepare_threshold == 5
     assert driver.execute("SHOW lock_timeout").fetchone() == ("5s",)
     store.close(None)
+
+
+@pytest.mark.txgear_only
+@pytest.mark.parametrize("pooler", ["session", "transaction"], indirect=True)
+def test_two_servers(
+    tell: Tell, pooler: str, postgres: Database, start_server: Servers, programs: Programs
+) -> None:
+    """The second one is kept off, by whichever way it comes; the next one after an end comes directly."""
+    server = start_server(store=pooler)
+    load = Load(server.port, clients=2)
+    load.wait_for_kept()
+    others = [programs.start(server_command(free_port(), url)) for url in (pooler, postgres.url)]
+    for other in others:
+        assert other.wait(2 * PATIENCE) != 0
+        assert b"it is in use by another server" in other.stderr
+        assert other.stderr.count(b"\n") == 1
+    load.wait_for_kept()
+    settle(tell, "behind a pooler", load, server, lambda: start_server(store=postgres.url))
+    assert not load.refused()
+    assert "prepared statement" not in postgres.log()
