@@ -286,7 +286,11 @@ class Cluster:
     @property
     def url(self) -> str:
         """The database, whoever is primary."""
-        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        return self.url_of(*self.members)
+
+    def url_of(self, *members: Member) -> str:
+        """The same with the members in that order."""
+        hosts = ",".join(f"127.0.0.1:{member.port}" for member in members)
         return f"postgresql://{USER}:{quote(PASSWORD, safe='')}@{hosts}/{FIRST}"
 
     # Who is what

@@ -82,6 +82,22 @@ def test_primary_lost(tell: Tell, patroni: Cluster, start_server: Servers) -> No
     assert again < AGAIN
 
 
+def test_two_primaries(tell: Tell, patroni: Cluster, start_server: Servers) -> None:
+    """Patroni is killed, and its PostgreSQL stays primary beside the next one: the server leaves it."""
+    old, new = patroni.primary, patroni.standby
+    url = patroni.url_of(old, new)
+    server = start_server("--store-timeout=3", store=url)
+    load = Load(server.port)
+    load.wait_for_kept()
+    old.kill_patroni()
+    patroni.expire()
+    wait_until(lambda: new.writes, what="the other primary")
+    again = load.wait_for_kept()
+    assert old.writes
+    old.kill()
+    settle(tell, f"taken after {again:.1f} s", load, server, lambda: start_server(store=url))
+
+
 def test_failover_without_what_was_written(tell: Tell, patroni: Cluster, start_server: Servers) -> None:
     """What the standby has not got yet is lost with the primary, the server's own start among it."""
     patroni.set_synchronous(False)

@@ -22,8 +22,9 @@ LEAST_SECONDS: Final = 0.5
 
 class Connector:
     """
-    Tries the hosts in their order, each time from the first one on: that is the preferred one. Of the time
-    that there is each has its share, so that one that hangs does not cost the others theirs.
+    Tries the hosts in their order, each time from the first one on: that is the preferred one. One that takes
+    connections and is of no use otherwise comes last (L{leave}). Of the time that there is each has its
+    share, so that one that hangs does not cost the others theirs.
 
     @ivar hosts: at least one.
     @ivar host: the one that answered last.
@@ -36,6 +37,7 @@ class Connector:
     ) -> None:
         self.hosts = hosts
         self.host: Host | None = None
+        self._left: Host | None = None
         self._dialect = dialect
         self._seconds = seconds
 
@@ -51,8 +53,9 @@ class Connector:
         deadline = self._seconds() + dialect.timeout
         failures: list[tuple[Host, Exception]] = []
         driver: Any = dialect.engine.dialect.loaded_dbapi
-        for left, host in zip(range(len(hosts), 0, -1), hosts, strict=True):
-            share = max((deadline - self._seconds()) / left, LEAST_SECONDS)
+        order = sorted(hosts, key=lambda host: host == self._left)
+        for more, host in zip(range(len(hosts), 0, -1), order, strict=True):
+            share = max((deadline - self._seconds()) / more, LEAST_SECONDS)
             try:
                 connection = dialect.connect_to(host, share, False, arguments)
             except driver.Error as error:
@@ -63,6 +66,14 @@ class Connector:
                     self.log.info("the store {store} is at {host}", store=dialect.name, host=str(host))
                 return connection
         raise self._nobody(failures)
+
+    def leave(self) -> None:
+        """
+        Try the host that answered last after all others, until another one is left: the store could not be
+        opened there. So it is with a primary that was not told that there is a new one: it looks like one,
+        and its commits wait for ever for a standby.
+        """
+        self._left = self.host
 
     def _nobody(self, failures: Sequence[tuple[Host, Exception]]) -> Exception:
         """None of the hosts can be used. If any of them may be by and by, that is what counts."""

@@ -117,6 +117,10 @@ class StoreDialect(ABC):
         """What the database says of itself; see L{txgear.interfaces.IReportingStore}."""
 
     @abstractmethod
+    def leave(self) -> None:
+        """The store could not be opened by the last connection: make the next one elsewhere, if possible."""
+
+    @abstractmethod
     def release(self) -> None:
         """Undo what L{prepare} did."""
 

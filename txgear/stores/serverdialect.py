@@ -174,6 +174,9 @@ class ServerDialect(StoreDialect):
     def prepare(self) -> None:
         """Nothing: there is nothing to prepare on this machine."""
 
+    def leave(self) -> None:
+        self.connector.leave()
+
     def release(self) -> None:
         """Nothing: there is nothing to undo on this machine."""
 

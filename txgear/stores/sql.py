@@ -123,6 +123,7 @@ class SqlStore:
                 self._bring_up_to_date(connection)
             except BaseException:
                 _close_at_once(connection)
+                self._dialect.leave()
                 raise
         except StoreTaken:
             raise

@@ -266,6 +266,9 @@ class SQLite(StoreDialect):
             log_size,
         )
 
+    def leave(self) -> None:
+        """Nothing: there is one file."""
+
     def release(self) -> None:
         self._file.release()
         self._lock.release()

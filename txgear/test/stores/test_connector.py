@@ -68,6 +68,16 @@ class ConnectorTests(SynchronousTestCase):
         self.errors.update(a=NOT_READY, b=READ_ONLY, c=ACCESS)
         self.assertEqual(self.connector("a,b,c,d").connect({}), "connection to d")
 
+    def test_one_that_was_left_comes_last(self) -> None:
+        """Until another one is left; it is still tried, as the others may be worse."""
+        connector = self.connector("a,b,c")
+        for host in ("a", "b", "a", "b"):
+            self.assertEqual(connector.connect({}), f"connection to {host}")
+            connector.leave()
+        self.errors.update(a=REFUSED, c=REFUSED)
+        self.assertEqual(connector.connect({}), "connection to b")
+        self.assertEqual([name for name, *_ in self.tried[-3:]], ["a", "c", "b"])
+
     def test_one_that_hangs_costs_its_share(self) -> None:
         self.takes.update(a=60.0, b=60.0)
         self.errors.update(a=REFUSED, b=REFUSED, c=REFUSED)
