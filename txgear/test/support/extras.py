@@ -34,7 +34,7 @@ def needs(*packages: str) -> Callable[[Tested], Tested]:
 
 
 if TYPE_CHECKING or not reason("hypothesis"):
-    from hypothesis import HealthCheck, given, settings
+    from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
     from hypothesis.stateful import (
         RuleBasedStateMachine,
@@ -81,7 +81,7 @@ else:
         raise unittest.SkipTest(reason("hypothesis"))
 
     initialize = rule = invariant = settings
-    HealthCheck = st = _Anything()
+    HealthCheck = Phase = st = _Anything()
 
 __all__ = [
     "PROPERTY",
@@ -107,11 +107,16 @@ PROPERTY: Final = settings(
 """How hypothesis is run: the same examples each time, and nothing left behind."""
 
 
-def run_machine(machine: type[RuleBasedStateMachine], examples: int = 60, steps: int = 80) -> None:
+def run_machine(
+    machine: type[RuleBasedStateMachine], examples: int = 60, steps: int = 80, *, shrink: bool = True
+) -> None:
     """
     Run a machine as L{PROPERTY} says.
 
     @param steps: in each example, at the most.
+    @param shrink: whether an example that fails is made as short as it can be, which may take minutes.
     """
     chosen = settings(PROPERTY, max_examples=examples, stateful_step_count=steps)
+    if not shrink:
+        chosen = settings(chosen, phases=[Phase.generate])
     run_state_machine_as_test(machine, settings=chosen)
