@@ -48,7 +48,8 @@ from txgear.server.budget import UNFINISHED_MEMORY
 from txgear.server.settings import WORKER_GRACE, Settings
 from txgear.server.sockets import KeepAlive
 from txgear.server.values import COERCIONS
-from txgear.stores import TIMEOUT, default_url, make_store, sqlite_path
+from txgear.stores import default_url, make_store, sqlite_path
+from txgear.stores.hosts import TIMEOUT
 from txgear.web.origins import host_name, named_origin
 
 MEMORY: Final = "memory:"

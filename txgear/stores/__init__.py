@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from txgear.stores.sql import SqlStore
 
-TIMEOUT: Final = 5.0
-"""Default of the seconds in which a database has to answer."""
-
 SCHEMES: Final = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
@@ -71,7 +68,7 @@ def make_store(
         stands there, C{postgresql://user@host/database}, C{mysql://user@host/database} or
         C{mariadb://...}; there may be several hosts, and options of the driver behind a question mark.
     @param password: for the database; replaces the one in the URL.
-    @param timeout: seconds in which the database has to answer; by default L{TIMEOUT}, or more where it is
+    @param timeout: seconds in which the database has to answer; by default 5, or more where it is
         known to stand still for longer when one of its nodes dies.
     @param own_folder: whether the folder of a SQLite file may be made; it may be where nobody named it,
         as it cannot be a typing mistake then.

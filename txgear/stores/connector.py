@@ -6,18 +6,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 
 from txgear.stores.hosts import Host
 from txgear.stores.verdicts import Verdict
 
-if TYPE_CHECKING:
-    from txgear.stores.serverdialect import ServerDialect
-
 LEAST_SECONDS: Final = 0.5
 """Seconds that a host has at the least, however many there are and however long those before it took."""
+
+
+class Reached(Protocol):
+    """
+    A database that is reached by one of several hosts: a L{ServerDialect
+    <txgear.stores.serverdialect.ServerDialect>}, which has these methods.
+    """
+
+    name: str
+    timeout: float
+
+    @property
+    def driver_module(self) -> Any:
+        """The driver, which has the class of all its errors."""
+
+    def connect_to(self, host: Host, seconds: float, alone: bool, arguments: dict[str, Any]) -> Any:
+        """Connect to a host that can be used, or raise the driver's error."""
+
+    def with_message(self, error: Exception, message: str, *, passes: bool) -> Exception:
+        """An error of the driver that means the same, with another message."""
+
+    def message(self, error: BaseException) -> str:
+        """The database's message in it."""
+
+    def verdict(self, error: BaseException, *, committing: bool = False) -> Verdict:
+        """What it means."""
+
+    def remedy(self, error: BaseException) -> str:
+        """What somebody has to do before trying again may help; empty where that may help as it is."""
 
 
 class Connector:
@@ -33,7 +59,7 @@ class Connector:
     log = Logger()
 
     def __init__(
-        self, dialect: ServerDialect, hosts: Sequence[Host], seconds: Callable[[], float] = time.monotonic
+        self, dialect: Reached, hosts: Sequence[Host], seconds: Callable[[], float] = time.monotonic
     ) -> None:
         self.hosts = hosts
         self.host: Host | None = None
@@ -52,7 +78,7 @@ class Connector:
             return dialect.connect_to(hosts[0], dialect.timeout, True, arguments)
         deadline = self._seconds() + dialect.timeout
         failures: list[tuple[Host, Exception]] = []
-        driver: Any = dialect.engine.dialect.loaded_dbapi
+        driver = dialect.driver_module
         order = sorted(hosts, key=lambda host: host == self._left)
         for more, host in zip(range(len(hosts), 0, -1), order, strict=True):
             share = max((deadline - self._seconds()) / more, LEAST_SECONDS)

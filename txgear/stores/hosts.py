@@ -13,6 +13,9 @@ from ipaddress import IPv6Address
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
+TIMEOUT: Final = 5.0
+"""Default of the seconds in which a database has to answer."""
+
 MOST_HOSTS: Final = 32
 """Hosts of one URL: each has its share of the time that connecting may take."""
 

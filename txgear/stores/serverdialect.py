@@ -16,10 +16,9 @@ from sqlalchemy.exc import ArgumentError
 from twisted.logger import Logger
 
 from txgear.errors import ConfigurationError
-from txgear.stores import TIMEOUT
 from txgear.stores.connector import Connector
 from txgear.stores.dialects import StoreDialect
-from txgear.stores.hosts import Host, HostsError, shown, split, with_query
+from txgear.stores.hosts import TIMEOUT, Host, HostsError, shown, split, with_query
 from txgear.stores.tenure import Session
 
 GRACE: Final = 1.0
