@@ -17,7 +17,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from databases import Database, Postgres
 from needs import lacks
-from processes import Servers
+from processes import Servers, wait_until
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.stores import make_store
 from txgear.stores.sql import SqlStore
@@ -122,12 +122,18 @@ def replicating() -> Iterator[Postgres]:
 def test_a_standby_that_is_away(replicating: Postgres) -> None:
     """A server that was killed while its COMMIT waited keeps nobody off; what cannot be had is told."""
     postgres = replicating
+
+    def standbys(setting: str, names: str) -> None:
+        postgres.execute(f"ALTER SYSTEM {setting}")
+        postgres.execute("SELECT pg_reload_conf()")
+        wait_until(
+            lambda: postgres.execute("SHOW synchronous_standby_names") == [(names,)], what="the new setting"
+        )
+
     old, new = (make_store(postgres.url, timeout=1.0) for _ in range(2))
     old.open()
     try:
-        postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-        postgres.execute("SELECT pg_reload_conf()")
-        time.sleep(0.5)
+        standbys("SET synchronous_standby_names = 'nobody'", "nobody")
         # What its end would be is that its process is no more: the session does not notice.
         driver: Any = old._driver_connection()
         driver.stall_timeout = 60.0
@@ -138,15 +144,14 @@ def test_a_standby_that_is_away(replicating: Postgres) -> None:
 
         thread = threading.Thread(target=write)
         thread.start()
-        time.sleep(0.5)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        wait_until(lambda: postgres.execute(waiting) == [(1,)], what="a commit that waits")
         with pytest.raises(StoreUnavailable, match="may wait for the synchronous standbys, nobody"):
             new.open()
         thread.join(10)
         assert not thread.is_alive()
     finally:
-        postgres.execute("ALTER SYSTEM RESET synchronous_standby_names")
-        postgres.execute("SELECT pg_reload_conf()")
-    time.sleep(0.5)
+        standbys("RESET synchronous_standby_names", "")
     new.open()
     # It was on the primary, and the end of the session has made it visible.
     assert new.known([1]) == {1}
