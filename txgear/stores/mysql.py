@@ -81,6 +81,11 @@ ADVICE: Final = {
 """What to do, by MySQL's number of the error."""
 
 
+def is_read_only(value: object) -> bool:
+    """@param value: C{@@global.read_only}: a number, from MariaDB 12.1 on a word."""
+    return value not in (0, "OFF")
+
+
 class MySQLStatements(Statements):
     """
     Statements that read workloads and results in pieces where they are larger than a packet. Such values
@@ -214,7 +219,7 @@ class MySQL(ServerDialect):
                     cursor.execute("SELECT @@global.read_only")
                     [(read_only,)] = cursor.fetchall()
                 connection.rollback()
-                if read_only:
+                if is_read_only(read_only):
                     raise OperationalError(ER.OPTION_PREVENTS_STATEMENT, "it takes no writes")
             except BaseException:
                 connection._force_close()

@@ -14,7 +14,7 @@ from txgear.test.support.extras import needs
 try:
     import pymysql
 
-    from txgear.stores.mysql import MySQL
+    from txgear.stores.mysql import MySQL, is_read_only
 except ImportError:  # pragma: no cover
     pymysql = None  # type: ignore[assignment]
 
@@ -99,6 +99,13 @@ class ConnectorTests(SynchronousTestCase):
         self.errors["b"] = ACCESS
         error = self.assertRaises(pymysql.OperationalError, self.connector("a,b").connect, {})
         self.assertEqual(error.args, (1290, "a: it takes no writes; b: Access denied"))
+
+
+class ReadOnlyTests(SynchronousTestCase):
+    @needs("pymysql")
+    def test_numbers_and_words(self) -> None:
+        for value, expected in ((0, False), ("OFF", False), (1, True), ("ON", True), ("NO_LOCK", True)):
+            self.assertIs(is_read_only(value), expected, repr(value))
 
 
 class MessagesTests(SynchronousTestCase):
