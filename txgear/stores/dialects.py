@@ -20,6 +20,7 @@ from txgear.stores.statements import Statements
 from txgear.stores.verdicts import Verdict
 
 READ_ONLY: Final = "it is read-only: name a database that can be written"
+OPTIONS: Final = "check what follows the question mark in the URL"
 
 
 class StoreDialect(ABC):
@@ -56,7 +57,7 @@ class StoreDialect(ABC):
         """
         @param url: with SQLAlchemy's name of the driver, and all that is needed to connect.
         @param connect_args: arguments of the driver's C{connect}, beside the URL.
-        @raise ConfigurationError: the driver is not installed.
+        @raise ConfigurationError: the driver is not installed, or an option in the URL has no sense.
         """
         self.name = name
         self.largest_value: int | None = None
@@ -69,6 +70,8 @@ class StoreDialect(ABC):
             raise ConfigurationError(
                 f"the store {name} needs a package that is not installed: pip install '{self.package}'"
             ) from error
+        except ValueError as error:
+            raise ConfigurationError(f"the store {name}: {error}: {OPTIONS}") from error
         self.driver_module: Any = self.engine.dialect.loaded_dbapi
         self.statements = self.statements_class(self.engine.dialect)
         self.questions = self.questions_class(self.statements)

@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 
 from txgear.broker.records import StoreReport
 from txgear.stores import durability
-from txgear.stores.dialects import READ_ONLY
+from txgear.stores.dialects import OPTIONS, READ_ONLY
 from txgear.stores.hosts import Host
 from txgear.stores.schema import REVISIONS, inserted_columns
 from txgear.stores.serverdialect import (
@@ -96,7 +96,7 @@ NOT_LET_IN: Final = (
         "unsupported startup parameter",
         "leave it out of the URL, as the pooler in between does not take it, and set it for the role instead",
     ),
-    ("invalid connection option", "check what follows the question mark in the URL"),
+    ("invalid connection option", OPTIONS),
 )
 """Parts of messages that come without an SQLSTATE when a connection is refused, and what to do."""
 

@@ -34,7 +34,7 @@ from txgear.broker.records import (
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IHistoryStore, ILeasedStore, IPatientStore, IReportingStore
 from txgear.stores import leftovers, migrations, schema
-from txgear.stores.dialects import READ_ONLY, StoreDialect
+from txgear.stores.dialects import OPTIONS, READ_ONLY, StoreDialect
 from txgear.stores.filling import Filling
 from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leases import Lease
@@ -141,8 +141,11 @@ class SqlStore:
             return self._dialect.engine.connect()
         except DBAPIError:
             raise
-        except (SQLAlchemyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            # An option in the URL that the driver does not have, a certificate that is not there.
+        except TypeError as error:
+            # The driver does not have that argument.
+            raise StoreUnusable(f"{_one_line(str(error))}: {OPTIONS}") from error
+        except (SQLAlchemyError, OSError, RuntimeError, ValueError) as error:
+            # A certificate that is not there.
             raise StoreUnusable(_one_line(str(error))) from error
 
     def _check_revision(self, connection: Connection, existing: bool) -> None:

@@ -102,6 +102,7 @@ class MakeStoreTests(SynchronousTestCase):
             ("mysql://me:secret@[::1/jobs", "bracket"),
             ("mysql://me:secret@[::x],a/jobs", "no IPv6 address"),
             ("mysql://me:secret@a b,c/jobs", "no name and no address"),
+            ("mysql://me:secret@db/jobs?connect_timeout=x", "check what follows the question mark"),
             (f"mysql://me:secret@{','.join(map(str, range(33)))}/jobs", "33 hosts"),
         ):
             text = self.refusal(url)
