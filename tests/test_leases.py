@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
-from databases import Database, Postgres
+from databases import USER, Database, Postgres
 from needs import lacks
 from processes import Servers, wait_until
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusable
@@ -70,6 +70,17 @@ def test_who_has_it_and_who_comes_after_a_kill(
     assert seconds_to_open(stores[0]) < 2.0
     stores[0].close(None)
     assert seconds_to_open(stores[1]) < 2.0
+
+
+def test_one_whose_session_was_ended(postgres: Postgres, start_server: Servers) -> None:
+    """It has its lease again by another session, and psycopg says nothing of its own in the log."""
+    server = start_server(store=postgres.url)
+    sessions = f"FROM pg_stat_activity WHERE datname = '{postgres.database}' AND usename = '{USER}'"
+    assert postgres.execute(f"SELECT pg_terminate_backend(pid) {sessions}") == [(True,)]
+    peer = server.connect(timeout=30.0)
+    peer.send(P.SUBMIT_JOB_BG, b"f", b"", b"x")
+    assert peer.read().type == P.JOB_CREATED
+    assert b"Pipeline" not in server.said()
 
 
 def test_one_that_was_stopped(database: Database, stores: list[SqlStore], start_server: Servers) -> None:

@@ -4,6 +4,7 @@ psycopg's connection, with a timeout of its own.
 
 from __future__ import annotations
 
+import logging
 import select
 from contextlib import suppress
 from time import monotonic
@@ -20,6 +21,9 @@ RV = TypeVar("RV")
 
 LOOK_SECONDS: Final = 0.1
 """Seconds between two looks at how much has left the socket."""
+
+# A lost connection is an error already. Without this psycopg's warning of it goes to the standard error.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 MASKS: Final = {Wait.R: select.POLLIN, Wait.W: select.POLLOUT, Wait.RW: select.POLLIN | select.POLLOUT}
 
