@@ -259,7 +259,10 @@ class Book:
             self.violation("no job starts before its time", f"{worker}: {work.due - time.time():.3f} s", job)
         self._assignments += 1
         assignment = Assignment(self._assignments, job, worker, asked, timeout(function))
-        job.note(f"{worker}: assigned, number {assignment.number}, work {work.number}")
+        ago = now - asked
+        job.note(
+            f"{worker}: assigned, number {assignment.number}, work {work.number}, asked {ago:.3f} s before"
+        )
         for other in job.open:
             if not other.may_be_lost(now) and not assignment.may_be_lost(now):
                 self.violation("a job is at one worker at a time", f"{other.worker} and {worker}", job)

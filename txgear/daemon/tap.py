@@ -285,8 +285,8 @@ class Options(UsageOptions):
             "queue-memory",
             None,
             None,
-            "bytes of workloads that are kept in memory, as 64M or 2G; the others stay in the store until"
-            " their turn comes [default: 256M]",
+            "bytes that queued jobs and their workloads take in memory, as 64M or 2G; all others stay in the"
+            " store until their turn comes [default: 256M]",
             COERCIONS["queue-memory"],
         ),
         (

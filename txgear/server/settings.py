@@ -35,7 +35,7 @@ class Settings:
     @ivar level: gearmand's name of the level that is logged.
     @ivar keep_alive: for accepted TCP connections.
     @ivar store_timeout: seconds that a submit waits for the store at the most.
-    @ivar queue_memory: bytes of workloads that are kept in memory; the store has all.
+    @ivar queue_memory: bytes that queued jobs and their workloads take in memory; the store has all.
     @ivar can_do_timeout_unit: one of L{txgear.server.values.UNITS}, for the CAN_DO_TIMEOUT of peers that
         speak the classic protocol only; for all others it is the protocol's.
     @ivar worker_grace: seconds for which the jobs of a worker that has said who it is stay its own when its

@@ -56,8 +56,8 @@ def size(option: str, lowest: int, highest: int = quantities.MOST_BYTES) -> Call
             value = lowest - 1
         if not lowest <= value <= highest:
             raise ValueError(
-                f"--{option}: bytes are wanted, {lowest} to {highest}, with K, M or G behind for larger"
-                f" units, not {text!r}"
+                f"--{option}: bytes are wanted, {lowest} to {highest}, with K, M, G or T behind for"
+                f" larger units, not {text!r}"
             )
         return value
 

@@ -167,6 +167,7 @@ class OptionsTests(SynchronousTestCase):
         for wrong in ("", "M", "-1M", "1.5G", "1MB", "2000T", "16383", "1" * 16):
             said = self.refusal(f"--queue-memory={wrong}")
             self.assertTrue(said.startswith("txgear: --queue-memory: bytes are wanted, 16384 to "), said)
+            self.assertIn(" with K, M, G or T behind ", said)
             self.assertNotIn("\n", said)
         for wrong in ("5", "4G"):
             self.assertIn("--max-packet: bytes are wanted", self.refusal(f"--max-packet={wrong}"))
