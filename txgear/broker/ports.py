@@ -54,6 +54,9 @@ class Witness(Protocol):
     def damaged(self, handle: bytes, why: str) -> None:
         """What the store has of a job's settings and attempts cannot be read: the job goes on without."""
 
+    def missing(self, function: bytes, count: int) -> None:
+        """The store does not have so many jobs that it had counted: nobody will do them."""
+
 
 class Reading:
     """

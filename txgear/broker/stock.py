@@ -573,6 +573,8 @@ class Stock:
 
     def _lose(self, function: Function, tenant: Tenant | None, count: int, now: float) -> None:
         """Somebody has taken rows out of the store: nobody can do them any more."""
+        if self.witness is not None:
+            self.witness.missing(function.name, count)
         table = self._table
         table.rows -= count
         for _ in range(count):

@@ -144,6 +144,17 @@ class Notices:
             why=why,
         )
 
+    def missing(self, function: bytes, count: int) -> None:
+        """Part of L{txgear.broker.ports.Witness}."""
+        self.emit(
+            self.log,
+            LogLevel.error,
+            ("missing", function),
+            "of the jobs of {function} that the store has counted {count} are not found in it",
+            count=count,
+            function=shown(function).decode("utf-8"),
+        )
+
     def taken_back(self, job: Job, reason: str, now: float) -> None:
         """
         Part of L{txgear.broker.ports.Witness}. A job that never ends in its time is tried again and

@@ -86,6 +86,9 @@ class TakenBackTests(BrokerTestCase):
     def damaged(self, handle: bytes, why: str) -> None:
         raise AssertionError(handle)
 
+    def missing(self, function: bytes, count: int) -> None:
+        raise AssertionError(function)
+
     def taken_back(self, job: Job, reason: str, now: float) -> None:
         """We are the witness."""
         self.assertEqual(job.state, RUNNING)

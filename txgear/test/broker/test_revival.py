@@ -84,6 +84,9 @@ class RevivalTests(BrokerTestCase):
             def damaged(self, handle: bytes, why: str) -> None:
                 heard.append((handle, why))
 
+            def missing(self, function: bytes, count: int) -> None:
+                raise AssertionError(function)
+
         for witness in (None, Hearer()):
             job, rest = self.revival.revive(row, witness)
             self.assertEqual((job.number, job.history, job.tenant), (5, None, None))

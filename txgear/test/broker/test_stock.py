@@ -357,6 +357,9 @@ class DamageWitness:
     def damaged(self, handle: bytes, why: str) -> None:
         self._told.append((handle, why))
 
+    def missing(self, function: bytes, count: int) -> None:
+        self._told.append((function, str(count)))
+
 
 class RecordTests(StockTestCase):
     """What is made of a record."""
@@ -451,6 +454,15 @@ class ReadAheadTests(StockTestCase):
         self.answer([], {})
         self.assertEqual((function.total, function.bytes, function.counts.failed), (1, 12, {UNREADABLE: 2}))
         self.assertEqual((tenant.queued, tenant.bytes), (1, 12))
+
+    def test_somebody_is_told_of_these(self) -> None:
+        told: list[tuple[bytes, str]] = []
+        self.broker.stock.witness = DamageWitness(told)
+        # One of them is in memory.
+        self.store(3)
+        self.fixture.grab(self.fixture.worker(b"f"))
+        self.answer([], {})
+        self.assertEqual(told, [(b"f", "2")])
 
     def test_and_of_nobody_else(self) -> None:
         a = self.fixture.tenant("a")

@@ -49,6 +49,13 @@ class NoticesTests(SynchronousTestCase):
         text = "what the store has of H:x:1 is damaged; it goes on without its settings and attempts: bad"
         self.assertEqual((formatEvent(event), event["log_level"]), (text, LogLevel.error))
 
+    def test_missing_rows(self) -> None:
+        with capturedLogs() as events:
+            self.notices.missing(b"mail", 3)
+        (event,) = events
+        text = "of the jobs of mail that the store has counted 3 are not found in it"
+        self.assertEqual((formatEvent(event), event["log_level"]), (text, LogLevel.error))
+
     def test_it_is_new_after_a_quiet_minute(self) -> None:
         self.assertEqual(self.said(1, seconds=60), ["number 1"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
