@@ -204,6 +204,8 @@ class Copy:
             self.report.known += len(jobs) - len(fresh)
             done += len(jobs) - len(fresh)
             for chunk in _chunks(fresh):
+                # Only the other one is written, and a page of large jobs takes long.
+                self._source.renew()
                 self._copy(chunk)
                 done += len(chunk)
                 say(done)

@@ -15,6 +15,7 @@ from txgear.cli.care.storecopying import CHUNK_BYTES, PAGE, Copied, Copy
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.protocol.constants import HIGH
 from txgear.stores import make_store
+from txgear.stores.dialects import StoreDialect
 from txgear.stores.sql import SqlStore
 from txgear.test.support.stores import adding, addition, deleting, deleting_all, setting_values, stored
 
@@ -70,6 +71,22 @@ class StoreCase(SynchronousTestCase):
         self.assertEqual(set(self.new.values()), set(self.old.values()))
         self.assertEqual(self.new.history(0, 1000), self.old.history(0, 1000))
         self.assertEqual(self.new.imported([b"i" * 32]), {b"i" * 32})
+
+
+class Watched(SqlStore):
+    """A store that says when it is renewed, and when it is read at length."""
+
+    def __init__(self, dialect: StoreDialect, events: list[str]) -> None:
+        super().__init__(dialect)
+        self._events = events
+
+    def renew(self) -> None:
+        self._events.append("renew")
+        super().renew()
+
+    def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        self._events.append("workloads")
+        return super().workloads(numbers)
 
 
 class CopyTests(StoreCase):
@@ -130,6 +147,18 @@ class CopyTests(StoreCase):
         self.assertEqual(report.jobs, len(JOBS) + PAGE + 9)
         self.assertEqual(self.new.replay(0, 10000), self.old.replay(0, 10000))
         self.assertEqual(len(self.new.workloads([9003])[9003]), CHUNK_BYTES // 2)
+
+    def test_nobody_takes_a_store_that_is_only_read(self) -> None:
+        """However large the jobs of one page are, which are written to the other one only."""
+        self.old.write(adding(*(addition(9000 + number, bytes(CHUNK_BYTES)) for number in range(3))))
+        events: list[str] = []
+        old = Watched(self.old._dialect, events)
+        self.old.close(None)
+        old.open()
+        self.addCleanup(old.close, None)
+        Copy(old, self.new).run()
+        self.assertNotIn("workloads workloads", " ".join(events))
+        self.assertEqual(events.count("workloads"), 4)
 
     def test_a_chain(self) -> None:
         """What the first copy has noted is of no matter to the second."""
