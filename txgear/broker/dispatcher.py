@@ -29,7 +29,7 @@ from txgear.broker.states import (
 from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from txgear.broker.bulk import BulkTask
     from txgear.broker.functions import Functions
@@ -44,6 +44,8 @@ class Dispatcher:
     """
     @ivar running: how many jobs are at workers.
     @ivar draining: whether only what clients wait for is still handed out.
+    @ivar unstored_only: whether only jobs that the store does not have are handed out, as another server may
+        have the others.
     @ivar rings: for each priority the functions that have a job of it, whether or not one is in memory,
         the one that was served longest ago first: the round-robin over functions. Each with the turn
         at which it came to the end.
@@ -62,6 +64,7 @@ class Dispatcher:
         "draining",
         "rings",
         "running",
+        "unstored_only",
     )
 
     def __init__(
@@ -81,6 +84,7 @@ class Dispatcher:
         self._turn = 0
         self.running = 0
         self.draining = False
+        self.unstored_only = False
         # While the server begins to drain: the functions whose jobs have not all been looked at.
         self._unsifted: dict[Function, None] = {}
         # Tenants that may have so many jobs at workers: all functions of which each has something queued.
@@ -113,6 +117,8 @@ class Dispatcher:
                 if lanes.append_overflow(job):
                     self.to_ring_end(function, priority)
                 self.advance(job, now)
+                if self.unstored_only:
+                    self.wake(function, now)
                 return
         job.state = TO_QUEUED[job.state]
         opened = lanes.put_back(job) if first else lanes.append(job)
@@ -194,6 +200,8 @@ class Dispatcher:
 
         @return: the job, which is RUNNING now, or C{None}.
         """
+        if self.unstored_only:
+            return self._take_unstored(worker, now)
         for priority in PRIORITIES:
             ring = self.rings[priority]
             if not ring or (function := self._pick(ring, priority, worker.abilities)) is None:
@@ -236,6 +244,36 @@ class Dispatcher:
                 self.advance(job, now)
             return job
         return None
+
+    def _take_unstored(self, worker: Peer, now: float) -> Job | None:
+        """The same while stored jobs are not handed out: it looks for another among them."""
+        for priority in PRIORITIES:
+            for function in self.rings[priority]:
+                if function not in worker.abilities:
+                    continue
+                job = next((job for job in self._unstored(function) if job.priority == priority), None)
+                if job is not None:
+                    self.claim(job, worker, now)
+                    if function in self.rings[priority]:
+                        del self.rings[priority][function]
+                        self.to_ring_end(function, priority)
+                    return job
+        return None
+
+    @staticmethod
+    def _unstored(function: Function) -> Iterator[Job]:
+        """The jobs that the store does not have and that may be handed out, behind stored ones as well."""
+        for job in function.lanes.in_turn():
+            held = job.tenant is not None and job.tenant.held
+            if job.state in (QUEUED, PAGED) and job.loaded and not (job.stored or held):
+                yield job
+
+    def set_unstored_only(self, only: bool, now: float) -> None:
+        """From now on only jobs that the store does not have are handed out, or all again."""
+        self.unstored_only = only
+        if not only:
+            for function in self._functions.by_name.values():
+                self.wake(function, now, function.lanes.ready)
 
     def claim(self, job: Job, worker: Peer, now: float) -> None:
         """
@@ -406,8 +444,8 @@ class Dispatcher:
 
     def _available(self, function: Function, now: float) -> int:
         """How many of its jobs may be handed out now."""
-        throttle, lanes = function.throttle, function.lanes
-        ready = lanes.startable
+        throttle = function.throttle
+        ready = sum(1 for _ in self._unstored(function)) if self.unstored_only else function.lanes.startable
         available = None if throttle is None else throttle.available(function.running, now)
         return ready if available is None else min(ready, available)
 
@@ -480,9 +518,9 @@ class Dispatcher:
         @param jobs: how many have just been queued.
         """
         wanted = function.lanes.ready - function.woken
-        if wanted <= 0 or not self._asleep:
+        if (wanted <= 0 and not self.unstored_only) or not self._asleep:
             return
-        if function.throttle is not None or function.lanes.limited:
+        if function.throttle is not None or function.lanes.limited or self.unstored_only:
             wanted = self._available(function, now) - function.woken
             if wanted <= 0:
                 return
@@ -497,6 +535,12 @@ class Dispatcher:
         higher priority is being read, those of lower ones are for others.
         """
         abilities = worker.abilities
+        if self.unstored_only:
+            for function in abilities:
+                if self._available(function, now) > function.woken:
+                    self._sleepers.send_noop(function, worker, now)
+                    return
+            return
         for priority, ring in enumerate(self.rings):
             if not ring:
                 continue
