@@ -20,6 +20,7 @@ from txgear.stores.statements import ROW_BYTES, parameter
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor
 
+    from txgear.stores.parts import Parts
     from txgear.stores.places import Tally
     from txgear.stores.statements import Statements
 
@@ -30,6 +31,7 @@ MOST_EMPTY: Final = 1000
 TENANT_BYTES: Final = 1024
 """Bytes of a tenant's name at the most."""
 LAST: Final = 2**63 - 1
+NOTHING: Final = (None, 0, 0)
 
 
 class LaneCounts:
@@ -51,9 +53,9 @@ class LaneCounts:
             .where(lanes.c.lane == parameter(lanes.c.lane))
         )
         self._lanes = statements.text(
-            select(*(lanes.c[name] for name in ("lane", "function", "tenant", "jobs", "bytes"))).where(
-                lanes.c.lane.between(parameter(lanes.c.lane), parameter(lanes.c.lane))
-            )
+            select(
+                *(lanes.c[name] for name in ("lane", "function", "tenant", "part", "jobs", "bytes"))
+            ).where(lanes.c.lane.between(parameter(lanes.c.lane), parameter(lanes.c.lane)))
         )
         self._rows = statements.text(select(func.count()).select_from(lanes))
         self._sweep = statements.text(delete(lanes).where(lanes.c.jobs == parameter(lanes.c.jobs)))
@@ -62,13 +64,16 @@ class LaneCounts:
         """A transaction was rolled back, or there may have been others: nothing is known."""
         self._known.clear()
 
-    def all(self, cursor: DBAPICursor) -> list[LaneCount]:
-        """Each lane that has jobs."""
-        return [
-            LaneCount(Lane(function, tenant, lane % KINDS), count, size)
-            for lane, function, tenant, count, size in self._read(cursor, 0, LAST)
-            if count
-        ]
+    def all(self, cursor: DBAPICursor, parts: Parts) -> list[LaneCount]:
+        """Each lane that has jobs in these parts, once for all of them."""
+        found: dict[Lane, LaneCount] = {}
+        ours = {part.part for part in parts.all}
+        for number, function, tenant, part, count, size in self._read(cursor, 0, LAST):
+            if count and part in ours:
+                lane = Lane(function, tenant, number % KINDS)
+                _, others, bytes_ = found.get(lane, NOTHING)
+                found[lane] = LaneCount(lane, others + count, bytes_ + size)
+        return list(found.values())
 
     def before(self, cursor: DBAPICursor, tally: Tally, numbers: Collection[int]) -> None:
         """
@@ -102,8 +107,9 @@ class LaneCounts:
         for lane in unknown:
             if lane not in there:
                 base = lane - lane % KINDS
-                function, tenant = tally.names.get(base) or self._names(cursor, base)
-                rows.append((lane, function, tenant.encode("utf-8", "surrogatepass"), lane % KINDS, 0, 0))
+                function, tenant, part = tally.names.get(base) or self._names(cursor, base)
+                owner = tenant.encode("utf-8", "surrogatepass")
+                rows.append((lane, function, owner, lane % KINDS, 0, 0, part))
         weights = [ROW_BYTES + TENANT_BYTES + len(row[1]) for row in rows]
         self._statements.insert(cursor, lanes, rows, weights)
         self._made += len(rows)
@@ -111,10 +117,13 @@ class LaneCounts:
             self._known.clear()
         self._known.update(unknown)
 
-    def _names(self, cursor: DBAPICursor, base: int) -> tuple[bytes, str]:
-        """The function and the tenant of lanes, to one of which jobs have come from one of another kind."""
-        _, function, tenant, _, _ = self._read(cursor, base, base + KINDS - 1)[0]
-        return function, tenant
+    def _names(self, cursor: DBAPICursor, base: int) -> tuple[bytes, str, int]:
+        """
+        The function, the tenant and the part of lanes, to one of which jobs have come from one of another
+        kind.
+        """
+        _, function, tenant, part, _, _ = self._read(cursor, base, base + KINDS - 1)[0]
+        return function, tenant, part
 
     def _delete_empty(self, cursor: DBAPICursor) -> None:
         """Delete the rows of lanes without jobs; that is done again when as many have come as there are."""
@@ -124,11 +133,13 @@ class LaneCounts:
         self._sweep_at = max(MOST_EMPTY, cursor.fetchall()[0][0])
         self._made = 0
 
-    def _read(self, cursor: DBAPICursor, first: int, last: int) -> list[tuple[int, bytes, str, int, int]]:
+    def _read(
+        self, cursor: DBAPICursor, first: int, last: int
+    ) -> list[tuple[int, bytes, str, int, int, int]]:
         cursor.execute(self._lanes, (first, last))
         return [
-            (lane, bytes(function), bytes(tenant).decode("utf-8", "surrogatepass"), count, size)
-            for lane, function, tenant, count, size in cursor.fetchall()
+            (lane, bytes(function), bytes(tenant).decode("utf-8", "surrogatepass"), part, count, size)
+            for lane, function, tenant, part, count, size in cursor.fetchall()
         ]
 
     def _sums(self, cursor: DBAPICursor, numbers: Collection[int]) -> list[tuple[int, int, int]]:

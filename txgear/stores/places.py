@@ -47,15 +47,15 @@ class Tally:
     What a transaction changes.
 
     @ivar counts: jobs and bytes more, by the numbers of lanes.
-    @ivar names: functions and tenants, by the numbers of their lanes without the kind: of all that may be
-        new.
+    @ivar names: functions, tenants and parts, by the numbers of their lanes without the kind: of all that may
+        be new.
     """
 
     __slots__ = ("counts", "names")
 
     def __init__(self) -> None:
         self.counts: dict[int, list[int]] = {}
-        self.names: dict[int, tuple[bytes, str]] = {}
+        self.names: dict[int, tuple[bytes, str, int]] = {}
 
     def add(self, lane: int, jobs: int, size: int) -> None:
         """So many jobs more are in a lane, with so many bytes; either may be negative."""
@@ -78,12 +78,14 @@ class Places:
     the tenant. Never 0.
     """
 
-    def __init__(self, salt: bytes) -> None:
+    def __init__(self, salt: bytes, part: int = 1) -> None:
         """
-        @param salt: the store's own 16 bytes: whoever does not know them cannot find two functions with the
+        @param salt: the part's own 16 bytes: whoever does not know them cannot find two functions with the
             same number.
+        @param part: the number of the part of the store; see L{txgear.stores.parts}.
         """
         self._salt = salt
+        self._part = part
         self._bases: dict[tuple[bytes, str], int] = {}
 
     def base(self, function: bytes, tenant: str) -> int:
@@ -141,7 +143,7 @@ class Places:
         """The number of a job's lane, whose names are noted."""
         tenant = tenant_of(job.history)
         base = self.base(job.function, tenant)
-        tally.names[base] = job.function, tenant
+        tally.names[base] = job.function, tenant, self._part
         return base + kind
 
     def count(self, job: JobRecord, tally: Tally) -> int:
@@ -153,10 +155,10 @@ class Places:
         tally.add(lane, 1, job.size)
         return lane
 
-    def name_changes(self, changes: Sequence[JobChange], tally: Tally) -> None:
-        """Say in which lanes jobs may be that have changed."""
-        for change in changes:
-            tally.names[self.base(change.function, change.tenant)] = change.function, change.tenant
+    def name_change(self, change: JobChange, tally: Tally) -> None:
+        """Say in which lanes a job may be that has changed."""
+        base = self.base(change.function, change.tenant)
+        tally.names[base] = change.function, change.tenant, self._part
 
 
 def ukey_of(job: JobRecord | JobChange, segments: int = WIDE) -> int | None:

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache, lru_cache
+from heapq import merge
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Index, Select, case, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Index, Select, and_, case, func, literal_column, or_, select
 
 from txgear.broker.records import (
     KINDS,
     ByKey,
     ByNumber,
     InLane,
+    InOrder,
     JobRecord,
     LastInLane,
     Question,
@@ -32,7 +35,7 @@ from txgear.stores.statements import parameter
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor
 
-    from txgear.stores.places import Places
+    from txgear.stores.parts import Parts
     from txgear.stores.statements import Statements
 
 PROBES: Final = 64
@@ -48,6 +51,10 @@ FORCE: Final = {"mysql": "FORCE INDEX ({})"}
 How a database is told to use an index, where that can be: it knows little of tables that grow and shrink as a
 queue does.
 """
+
+
+def _place(job: JobRecord) -> int:
+    return job.place
 
 
 def number(value: int) -> Any:
@@ -119,47 +126,68 @@ class Questions:
 
     # Questions
 
-    def rows(self, cursor: DBAPICursor, places: Places, question: Question) -> list[JobRecord]:
+    def rows(self, cursor: DBAPICursor, parts: Parts, question: Question) -> list[JobRecord]:
         """See L{IJobStore.rows<txgear.interfaces.IJobStore.rows>}."""
         if isinstance(question, ByNumber):
-            return self._by_numbers(cursor, question.numbers)
+            return self._by_numbers(cursor, parts, question.numbers)
         if isinstance(question, ByKey):
-            return self._by_keys(cursor, question.keys)
+            return self._by_keys(cursor, parts, question.keys)
         if isinstance(question, WithUnique):
-            return self._with_unique(cursor, question)
+            return self._with_unique(cursor, parts, question)
         if isinstance(question, InLane):
-            lane, after, limit = question
-            return self.read(cursor, self._lane_text(limit), (places.lane(lane), after, lane.function))
+            return self._in_lane(cursor, parts, question)
         if isinstance(question, LastInLane):
-            return self.read(cursor, self._last_text, (places.lane(question.lane), question.lane.function))
+            function = question.lane.function
+            last = [
+                self.read(cursor, self._last_text, (lane, function)) for lane in parts.lanes(question.lane)
+            ]
+            return sorted(chain.from_iterable(last), key=_place)[-1:]
         if isinstance(question, Waking):
-            return self._waking(cursor, question)
-        return self.read(cursor, self._order_text(question.limit), (question.after,))
+            return self._waking(cursor, parts, question)
+        return self._in_order(cursor, parts, question)
 
     def read(self, cursor: DBAPICursor, text: str, parameters: Sequence[Any]) -> list[JobRecord]:
         """Read rows with all columns."""
         cursor.execute(text, parameters)
         return list(map(JobRecord._make, cursor.fetchall()))
 
-    def _by_numbers(self, cursor: DBAPICursor, numbers: Sequence[int]) -> list[JobRecord]:
+    def _by_numbers(self, cursor: DBAPICursor, parts: Parts, numbers: Sequence[int]) -> list[JobRecord]:
         found: list[JobRecord] = []
-        for part in self._statements.key_lists(list(dict.fromkeys(numbers))):
+        wanted = dict.fromkeys(number for number in numbers if number in parts)
+        for part in self._statements.key_lists(list(wanted)):
             found += self.read(cursor, self._numbers_text(len(part)), part)
         return found
 
-    def _by_keys(self, cursor: DBAPICursor, keys: Sequence[bytes | int]) -> list[JobRecord]:
+    def _by_keys(self, cursor: DBAPICursor, parts: Parts, keys: Sequence[bytes | int]) -> list[JobRecord]:
         wanted = set(keys)
         found: list[JobRecord] = []
         for part in self._ukeys(cursor, wanted):
             found += self.read(cursor, self._keys_text(len(part)), part)
-        return last_of_each(job for job in found if key_of_record(job) in wanted)
+        ours = (job for job in found if job.number in parts)
+        return last_of_each(job for job in ours if key_of_record(job) in wanted)
 
-    def _with_unique(self, cursor: DBAPICursor, question: WithUnique) -> list[JobRecord]:
+    def _with_unique(self, cursor: DBAPICursor, parts: Parts, question: WithUnique) -> list[JobRecord]:
         unique, after, limit = question
         found: list[JobRecord] = []
         for part in self._ukeys(cursor, {unique}):
-            found += self.read(cursor, self._unique_text(len(part), limit), (*part, unique, after))
-        return sorted(found, key=lambda job: job.place)[:limit]
+            text = self._unique_text(len(part), limit, len(parts.bounds))
+            found += self.read(cursor, text, (*part, unique, after, *parts.bounds))
+        return sorted(found, key=_place)[:limit]
+
+    def _in_lane(self, cursor: DBAPICursor, parts: Parts, question: InLane) -> list[JobRecord]:
+        lane, after, limit = question
+        text = self._lane_text(limit)
+        found = [self.read(cursor, text, (each, after, lane.function)) for each in parts.lanes(lane)]
+        return found[0] if len(found) == 1 else list(islice(merge(*found, key=_place), limit))
+
+    def _in_order(self, cursor: DBAPICursor, parts: Parts, question: InOrder) -> list[JobRecord]:
+        after, limit = question
+        found: list[JobRecord] = []
+        text = self._order_text(limit)
+        for part in parts.all:
+            if part.end > after and len(found) < limit:
+                found += self.read(cursor, text, (max(after, part.first - 1), part.end))
+        return found[:limit]
 
     def _ukeys(self, cursor: DBAPICursor, keys: Collection[bytes | int]) -> Iterator[tuple[int, ...]]:
         """Where jobs with these keys are to be looked for, in lists for one statement each."""
@@ -167,20 +195,21 @@ class Questions:
         ukeys = [segment << HASH_BITS | each for segment in self.segments(cursor) for each in hashes]
         return self._statements.key_lists(ukeys)
 
-    def _waking(self, cursor: DBAPICursor, question: Waking) -> list[JobRecord]:
+    def _waking(self, cursor: DBAPICursor, parts: Parts, question: Waking) -> list[JobRecord]:
         until, (time, last), limit = question
+        bounds = parts.bounds
         found: list[JobRecord] = []
         if 0.0 < time <= until:
-            found = self.read(cursor, self._waking_text(limit, True), (time, last))
+            text = self._waking_text(limit, True, len(bounds))
+            found = self.read(cursor, text, (time, last, *bounds))
         if len(found) < limit and time < until:
-            found += self.read(cursor, self._waking_text(limit, False), (max(time, 0.0), until))[
-                : limit - len(found)
-            ]
+            text = self._waking_text(limit, False, len(bounds))
+            found += self.read(cursor, text, (max(time, 0.0), until, *bounds))[: limit - len(found)]
         return found
 
-    def hashes(self, cursor: DBAPICursor, after: int, limit: int) -> list[int]:
+    def hashes(self, cursor: DBAPICursor, parts: Parts, after: int, limit: int) -> list[int]:
         """See L{IJobStore.hashes<txgear.interfaces.IJobStore.hashes>}."""
-        cursor.execute(self._hashes_text(limit), (after,))
+        cursor.execute(self._hashes_text(limit, len(parts.bounds)), (after, *parts.bounds))
         return [key for (key,) in cursor.fetchall()]
 
     # Texts
@@ -213,17 +242,25 @@ class Questions:
         where.insert(1, columns.place > parameter(columns.place))
         return self._page(BY_LANE, limit, where, (columns.place,))
 
-    def _make_waking(self, limit: int, same: bool) -> str:
+    @staticmethod
+    def _within(bounds: int) -> list[ColumnElement[bool]]:
+        """The condition that a number is within so many bounds, two by two; none is for all numbers."""
+        key = jobs.c.number
+        each = (and_(key >= parameter(key), key < parameter(key)) for _ in range(bounds // 2))
+        return [or_(*each)] if bounds else []
+
+    def _make_waking(self, limit: int, same: bool, bounds: int) -> str:
         wake, key = jobs.c.wake, jobs.c.number
         if same:
             where: tuple[Any, ...] = (wake == parameter(wake), key > parameter(key))
         else:
             where = (wake > parameter(wake), wake <= parameter(wake))
         # A part of the table is in that index.
-        return self._page(BY_WAKE, limit, (*where, wake > number(0)), (wake, key))
+        return self._page(BY_WAKE, limit, (*where, wake > number(0), *self._within(bounds)), (wake, key))
 
     def _make_order(self, limit: int) -> str:
-        return self._page(None, limit, (jobs.c.number > parameter(jobs.c.number),), (jobs.c.number,))
+        key = jobs.c.number
+        return self._page(None, limit, (key > parameter(key), key < parameter(key)), (key,))
 
     def _make_numbers(self, keys: int) -> str:
         return self._statements.text(
@@ -244,16 +281,18 @@ class Questions:
         last = or_(found.c.turn == number(1), found.c.state == number(0))
         return self._statements.text(select(*list(found.c)[:-1]).where(last))
 
-    def _make_unique(self, keys: int, limit: int) -> str:
+    def _make_unique(self, keys: int, limit: int, bounds: int) -> str:
         columns = jobs.c
         where = (
             self._statements.is_one_of(columns.ukey, keys),
             columns.uniq == parameter(columns.uniq),
             columns.place > parameter(columns.place),
+            *self._within(bounds),
         )
         return self._page(BY_KEY, limit, where, (columns.place,))
 
-    def _make_hashes(self, limit: int) -> str:
+    def _make_hashes(self, limit: int, bounds: int) -> str:
         key = jobs.c.ukey
-        query = self.by(BY_KEY, select(key).where(key > parameter(key)).order_by(key))
+        where = (key > parameter(key), *self._within(bounds))
+        query = self.by(BY_KEY, select(key).where(*where).order_by(key))
         return self._statements.text(query.limit(number(limit)).offset(number(0)))

@@ -118,6 +118,8 @@ lanes: Final = Table(
     _column("kind", SmallInteger()),
     _column("jobs", BigInteger()),
     _column("bytes", BigInteger()),
+    # Of L{leases}.
+    _column("part", Integer(), "1"),
     mysql_engine="InnoDB",
 )
 """How many jobs each lane has. Its row may stay for a while when it has none."""
@@ -179,6 +181,10 @@ leases: Final = Table(
     _column("name", String(MAX_NAME)),
     # The database's own words for the owner's connection; empty where they tell nothing.
     _column("session", String(MAX_NAME)),
+    # The first job number of the part, the first that is not reserved, and the first above all.
+    _column("first", BigInteger(), "0"),
+    _column("next", BigInteger(), "0"),
+    _column("end", BigInteger(), "0"),
     mysql_engine="InnoDB",
 )
 """Which server has which part of the rows (L{txgear.stores.leases}). A SQLite file has a lock instead."""

@@ -39,7 +39,8 @@ from txgear.stores.filling import Filling
 from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leases import Lease
 from txgear.stores.leftovers import Leftovers
-from txgear.stores.places import Places, Tally, segment_of, segments_of
+from txgear.stores.parts import Parts
+from txgear.stores.places import Tally, segment_of, segments_of
 from txgear.stores.repeats import MOST_REPEATS, Repeats, Undone
 from txgear.stores.serverdialect import ServerDialect
 from txgear.stores.statements import ROW_BYTES
@@ -77,7 +78,7 @@ class SqlStore:
         self._statements = dialect.statements
         self._questions = dialect.questions
         self._lanes = LaneCounts(dialect.statements)
-        self._places = Places(b"")
+        self._parts = Parts(b"")
         self._driver: Any = dialect.driver_module
         self._connection: Connection | None = None
         # A file has a lock, which L{StoreDialect.prepare} takes.
@@ -204,12 +205,12 @@ class SqlStore:
         """Know how lanes are numbered; and where a version before has written jobs, give them their lanes."""
         salt, filled = connection.execute(select(schema.numbers.c.salt, schema.numbers.c.filled)).one()
         connection.rollback()
-        self._places = Places(bytes(salt))
+        self._parts = Parts(bytes(salt))
         self._lanes.forget()
         self._questions.forget()
         if filled is not None:
             transaction = partial(self._transaction, connection)
-            Filling(self._dialect, connection, transaction, self._places, self._lanes).run(filled)
+            Filling(self._dialect, connection, transaction, self._parts.home, self._lanes).run(filled)
 
     def _open_error(self, cause: BaseException) -> StoreError | Undone:
         """The exception for an error of the driver while the store is opened."""
@@ -421,8 +422,9 @@ class SqlStore:
         """Change what operators have changed of jobs that are kept, their workloads as well."""
         statements = self._statements
         self._questions.came(cursor, {segment_of(change.number) for change in changes})
-        statements.change(cursor, changes, self._places)
-        self._places.name_changes(changes, tally)
+        statements.change(cursor, changes, self._parts)
+        for change in changes:
+            self._parts.places(change.number).name_change(change, tally)
         new = {each.number: each.workload for each in changes if each.workload is not None}
         if damaged := sorted(new.keys() & self._damaged_jobs):
             raise StoreRefused(f"the workload of job {damaged[0]} is damaged, and cannot be replaced")
@@ -512,7 +514,7 @@ class SqlStore:
                     )
 
     def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob], tally: Tally) -> None:
-        jobs = self._places.new_rows(new_jobs, tally, narrow=self._questions.few_segments)
+        jobs = self._parts.new_rows(new_jobs, tally, narrow=self._questions.few_segments)
         self._questions.came(cursor, segments_of(jobs))
         weights = [ROW_BYTES + len(job.function) for job, _ in new_jobs]
         self._statements.insert(cursor, schema.jobs, jobs, weights)
@@ -531,15 +533,15 @@ class SqlStore:
 
     def lanes(self) -> list[LaneCount]:
         """See L{IJobStore.lanes}."""
-        return self._reading(self._lanes.all)
+        return self._reading(lambda cursor: self._lanes.all(cursor, self._parts))
 
     def rows(self, question: Question) -> list[JobRecord]:
         """See L{IJobStore.rows}."""
-        return self._reading(lambda cursor: self._questions.rows(cursor, self._places, question))
+        return self._reading(lambda cursor: self._questions.rows(cursor, self._parts, question))
 
     def hashes(self, after: int, limit: int) -> list[int]:
         """See L{IJobStore.hashes}."""
-        return self._reading(lambda cursor: self._questions.hashes(cursor, after, limit))
+        return self._reading(lambda cursor: self._questions.hashes(cursor, self._parts, after, limit))
 
     def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """See L{IJobStore.workloads}."""

@@ -18,6 +18,7 @@ from txgear.stores.questions import TEXTS, Questions
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor
 
+    from txgear.stores.parts import Parts
     from txgear.stores.statements import Statements
 
 FINE: Final = 2.0**22
@@ -60,9 +61,10 @@ class SQLiteQuestions(Questions):
                 return list(map(_record, zip(*values, strict=True)))
         return super().read(cursor, text, parameters)
 
-    def hashes(self, cursor: DBAPICursor, after: int, limit: int) -> list[int]:
-        text = f"SELECT group_concat(ukey) FROM ({self._hashes_text(limit)})"  # noqa: S608 - it is our own
-        cursor.execute(text, (after,))
+    def hashes(self, cursor: DBAPICursor, parts: Parts, after: int, limit: int) -> list[int]:
+        hashes = self._hashes_text(limit, len(parts.bounds))
+        text = f"SELECT group_concat(ukey) FROM ({hashes})"  # noqa: S608 - it is our own
+        cursor.execute(text, (after, *parts.bounds))
         return integers(cursor.fetchall()[0][0] or "")
 
     def _make_one_row(self, text: str) -> str:

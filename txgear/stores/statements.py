@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from itertools import chain
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import (
     Column,
@@ -44,7 +44,7 @@ from txgear.broker.records import (
     JobUpdate,
     StoredValue,
 )
-from txgear.stores.places import Places, ukey_of
+from txgear.stores.places import ukey_of
 from txgear.stores.schema import (
     MAX_NOTE,
     history,
@@ -56,6 +56,9 @@ from txgear.stores.schema import (
     stored_values,
     workloads,
 )
+
+if TYPE_CHECKING:
+    from txgear.stores.parts import Parts
 
 T = TypeVar("T")
 
@@ -176,7 +179,7 @@ class Statements:
         rows = [(*each[1:8], kind_of(each), each.wake or each.due, each.number) for each in updates]
         cursor.executemany(self._update, rows)
 
-    def change(self, cursor: DBAPICursor, changes: Sequence[JobChange], places: Places) -> None:
+    def change(self, cursor: DBAPICursor, changes: Sequence[JobChange], parts: Parts) -> None:
         """Change what operators have changed of jobs, but for their workloads; as in L{update}."""
         rows = [
             (
@@ -184,7 +187,7 @@ class Statements:
                 each.digest,
                 each.priority,
                 size_of(each),
-                places.base(each.function, each.tenant),
+                parts.places(each.number).base(each.function, each.tenant),
                 each.priority,
                 ukey_of(each),
                 each.number,

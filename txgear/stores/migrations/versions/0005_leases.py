@@ -1,6 +1,6 @@
 """
-Which server has the store: a row that its owner changes in each transaction, in place of a lock of the
-database's, which two servers may have at once where that is a cluster.
+Which server has which part of the store: a row that its owner changes in each transaction, in place of a lock
+of the database's, which two servers may have at once where that is a cluster.
 """
 
 from __future__ import annotations
@@ -28,6 +28,14 @@ def upgrade() -> None:
         sa.Column("beat", sa.BigInteger(), nullable=False),
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("session", sa.String(255), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
+        sa.Column("next", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
+        sa.Column("end", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
         mysql_engine="InnoDB",
         if_not_exists=True,
     )
+    # MySQL has no transaction around this: it may have been interrupted here.
+    if "part" not in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("txgear_lanes")}:
+        op.add_column(
+            "txgear_lanes", sa.Column("part", sa.Integer(), nullable=False, server_default=sa.text("1"))
+        )
