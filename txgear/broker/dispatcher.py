@@ -44,8 +44,8 @@ class Dispatcher:
     """
     @ivar running: how many jobs are at workers.
     @ivar draining: whether only what clients wait for is still handed out.
-    @ivar unstored_only: whether only jobs that the store does not have are handed out, as another server may
-        have the others.
+    @ivar trusted_until: from then on, by the server's time, another server may have what is stored: only
+        other jobs are handed out.
     @ivar rings: for each priority the functions that have a job of it, whether or not one is in memory,
         the one that was served longest ago first: the round-robin over functions. Each with the turn
         at which it came to the end.
@@ -64,7 +64,7 @@ class Dispatcher:
         "draining",
         "rings",
         "running",
-        "unstored_only",
+        "trusted_until",
     )
 
     def __init__(
@@ -84,7 +84,7 @@ class Dispatcher:
         self._turn = 0
         self.running = 0
         self.draining = False
-        self.unstored_only = False
+        self.trusted_until = inf
         # While the server begins to drain: the functions whose jobs have not all been looked at.
         self._unsifted: dict[Function, None] = {}
         # Tenants that may have so many jobs at workers: all functions of which each has something queued.
@@ -117,7 +117,7 @@ class Dispatcher:
                 if lanes.append_overflow(job):
                     self.to_ring_end(function, priority)
                 self.advance(job, now)
-                if self.unstored_only:
+                if now >= self.trusted_until:
                     self.wake(function, now)
                 return
         job.state = TO_QUEUED[job.state]
@@ -200,7 +200,7 @@ class Dispatcher:
 
         @return: the job, which is RUNNING now, or C{None}.
         """
-        if self.unstored_only:
+        if now >= self.trusted_until:
             return self._take_unstored(worker, now)
         for priority in PRIORITIES:
             ring = self.rings[priority]
@@ -268,10 +268,11 @@ class Dispatcher:
             if job.state in (QUEUED, PAGED) and job.loaded and not (job.stored or held):
                 yield job
 
-    def set_unstored_only(self, only: bool, now: float) -> None:
-        """From now on only jobs that the store does not have are handed out, or all again."""
-        self.unstored_only = only
-        if not only:
+    def trust(self, until: float, now: float) -> None:
+        """No other server has what is stored until then."""
+        lapsed = now >= self.trusted_until
+        self.trusted_until = until
+        if lapsed:
             for function in self._functions.by_name.values():
                 self.wake(function, now, function.lanes.ready)
 
@@ -445,7 +446,11 @@ class Dispatcher:
     def _available(self, function: Function, now: float) -> int:
         """How many of its jobs may be handed out now."""
         throttle = function.throttle
-        ready = sum(1 for _ in self._unstored(function)) if self.unstored_only else function.lanes.startable
+        ready = (
+            sum(1 for _ in self._unstored(function))
+            if now >= self.trusted_until
+            else function.lanes.startable
+        )
         available = None if throttle is None else throttle.available(function.running, now)
         return ready if available is None else min(ready, available)
 
@@ -518,9 +523,9 @@ class Dispatcher:
         @param jobs: how many have just been queued.
         """
         wanted = function.lanes.ready - function.woken
-        if (wanted <= 0 and not self.unstored_only) or not self._asleep:
+        if not self._asleep or (wanted <= 0 and now < self.trusted_until):
             return
-        if function.throttle is not None or function.lanes.limited or self.unstored_only:
+        if function.throttle is not None or function.lanes.limited or now >= self.trusted_until:
             wanted = self._available(function, now) - function.woken
             if wanted <= 0:
                 return
@@ -535,7 +540,7 @@ class Dispatcher:
         higher priority is being read, those of lower ones are for others.
         """
         abilities = worker.abilities
-        if self.unstored_only:
+        if now >= self.trusted_until:
             for function in abilities:
                 if self._available(function, now) > function.woken:
                     self._sleepers.send_noop(function, worker, now)

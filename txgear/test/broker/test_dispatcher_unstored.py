@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.dispatcher}: what is handed out while stored jobs are not."""
+"""Tests of L{txgear.broker.dispatcher}: what is handed out while another server may have what is stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UnstoredTests(DispatcherTestCase):
         return job
 
     def only(self) -> None:
-        self.dispatcher.set_unstored_only(True, self.now)
+        self.dispatcher.trust(self.now, self.now)
 
     def test_the_others_wait(self) -> None:
         stored = self.stored()
@@ -27,8 +27,16 @@ class UnstoredTests(DispatcherTestCase):
         worker = self.worker()
         self.assertEqual(self.take_all(worker), [other])
         self.assertEqual((other.state, other.worker, other.function.running), (RUNNING, worker, 1))
-        self.dispatcher.set_unstored_only(False, self.now)
+        self.dispatcher.trust(self.now + 1.0, self.now)
         self.assertEqual(self.take_all(worker), [stored])
+
+    def test_from_that_time_on(self) -> None:
+        stored = [self.stored() for _ in range(2)]
+        self.dispatcher.trust(self.now + 1.0, self.now)
+        worker = self.worker()
+        self.assertIs(self.take(worker), stored[0])
+        self.now += 1.0
+        self.assertIsNone(self.take(worker))
 
     def test_priorities_and_turns(self) -> None:
         self.only()
@@ -72,7 +80,7 @@ class UnstoredTests(DispatcherTestCase):
             self.stored()
         workers = [self.sleeper() for _ in range(3)]
         self.assertEqual(self.woken(), [])
-        self.dispatcher.set_unstored_only(False, self.now)
+        self.dispatcher.trust(self.now + 1.0, self.now)
         self.assertEqual(self.woken(), workers[:2])
 
     def test_one_whose_tenant_has_enough(self) -> None:
@@ -92,7 +100,7 @@ class UnstoredTests(DispatcherTestCase):
 class BehindTests(PagerTestCase):
     def test_one_behind_those_that_are_not_in_memory(self) -> None:
         self.paged()
-        self.dispatcher.set_unstored_only(True, self.now)
+        self.dispatcher.trust(self.now, self.now)
         worker = self.sleeper()
         behind = self.put()
         self.assertEqual(behind.state, PAGED)
