@@ -151,8 +151,8 @@ class Stock:
 
     def begin(self, counts: Iterable[LaneCount], now: float, aside: Iterable[JobRecord] = ()) -> None:
         """
-        There are so many jobs in the store. None is in memory but those that are set aside; the first of each
-        lane are read at once.
+        There are so many jobs in the store, or so many more. None of them is in memory but those that are set
+        aside; the first of each lane are read at once.
 
         @param counts: all lanes of the store.
         @param aside: the jobs that are set aside.
@@ -177,6 +177,7 @@ class Stock:
         self.restored = table.last_number
         if table.rows:
             table.restored = self.restored
+        self.wakings.forget()
         # Their places say in which order they were set aside.
         self._take_all_in(sorted(aside, key=lambda record: record.place), {}, now)
         self.read_heads(now)

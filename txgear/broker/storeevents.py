@@ -165,3 +165,15 @@ class StoreEvents:
                 self._functions.throttle(function).pause(value.value, value.text)
                 self._dispatcher.regulate(function, now)
         self._absences.server_started(now)
+
+    def take_over(self, lanes: Iterable[LaneCount], now: float, aside: Iterable[JobRecord] = ()) -> None:
+        """
+        Jobs of another server are this one's from now on: they come behind those that are in memory, and
+        their workers may come here. L{reserve} is to follow, with numbers above all of theirs: otherwise what
+        is submitted from now on would be before some of them.
+
+        @param lanes: how many, and
+        @param aside: those of them that are set aside, as in L{begin}.
+        """
+        self._stock.begin(lanes, now, aside)
+        self._absences.server_started(now)

@@ -73,6 +73,12 @@ class Wakings:
         self._pause = -inf
         self._stopped = False
 
+    def forget(self) -> None:
+        """There are others that are not in memory; their times may be any."""
+        self._left = -inf
+        if not self._asking:
+            self._go_back()
+
     def left(self, wake: float) -> None:
         """
         A job has left the memory.

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.broker import Broker
 from txgear.broker.model import AskedReply, Function, Job, Peer
 from txgear.broker.paging import JOB_BYTES, Pager
-from txgear.broker.records import PAUSED
+from txgear.broker.records import PAUSED, Batch, LaneCount, lane_of
 from txgear.broker.rules import Rules
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, QUEUED
@@ -28,7 +28,7 @@ from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import ERROR, JOB_CREATED, NOOP, PRIORITIES, WORK_COMPLETE, WORK_FAIL
 from txgear.stores.memory import MemoryStore
 from txgear.test.broker.test_broker_machine import drawn_from
-from txgear.test.support.broker import FakeOutbox
+from txgear.test.support.broker import FakeOutbox, record
 from txgear.test.support.clock import START
 from txgear.test.support.extras import (
     RuleBasedStateMachine,
@@ -105,6 +105,18 @@ ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
     "end": (4, {}),
     "settle": (2, {}),
     "restart": (1, {}),
+    "take_over": (
+        2,
+        {
+            "name": FUNCTIONS,
+            "priority": PRIORITIES,
+            "count": (1, 3, 12),
+            "lower": (True, False),
+            "delay": (0.0, 0.0, 4.0),
+        },
+    ),
+    "lapse": (1, {}),
+    "trust": (3, {"seconds": (1.0, 1000.0)}),
     "pass_time": (3, {"seconds": (0.5, 3.0, 200.0)}),
 }
 """What may happen, how often that is tried, and with what."""
@@ -140,7 +152,9 @@ class RowsMachine(RuleBasedStateMachine):
         self.broker = Broker(self.outbox, Rules(b"H:test", queue_memory=self.budget), self.journal)
         self.journal.listener = self.broker.store_events
         self.peers: list[Peer] = []
-        self.model.last_number += 5
+        # Of servers before, and of others.
+        self.lower = range(self.model.last_number + 1, self.model.last_number + 50)
+        self.model.last_number += 50
         self.broker.store_events.reserve(self.model.last_number + 1, 100_000)
         self.put_quotas()
         self.put_policies()
@@ -334,7 +348,59 @@ class RowsMachine(RuleBasedStateMachine):
             self.end()
             self.write(ends=True)
 
+    def take_over(self, name: bytes, priority: int, count: int, lower: bool, delay: float) -> None:
+        """Another server has had jobs, and they are ours now."""
+        numbers = self.lower[:count]
+        if lower:
+            self.lower = self.lower[count:]
+        else:
+            numbers = range(self.model.last_number + 1, self.model.last_number + count + 1)
+        due = self.now + delay if delay else 0.0
+        found = [
+            record(number, function=name, priority=priority, due=due, size=3, created=self.now)
+            for number in numbers
+        ]
+        if not found:
+            return
+        self.store.write(Batch([(each, b"one") for each in found], (), ()))
+        for each in found:
+            handle = b"H:test:%d" % each.number
+            known = RowJob(each.number, handle, name, priority, b"one", True, None, place=each.number)
+            known.stored, known.due = True, due
+            self.model.jobs[each.number] = self.all_jobs[each.number] = known
+            self.handles.append(handle)
+            self.begin_to_wait(known)
+        count = LaneCount(lane_of(found[0]), len(found), 3 * len(found))
+        self.broker.store_events.take_over([count], self.now)
+        self.rearranged = True
+        self.model.last_number = max(self.model.last_number, numbers[-1]) + 5
+        self.broker.store_events.reserve(self.model.last_number + 1, 100_000)
+
+    def lapse(self) -> None:
+        """Another server may have what is stored."""
+        self.broker.dispatcher.trust(self.now, self.now)
+
+    def trust(self, seconds: float) -> None:
+        self.broker.dispatcher.trust(self.now + seconds, self.now)
+
+    def grab_unstored(self, peer: Peer) -> None:
+        """What is stored is not handed out, and all else is."""
+        live = self.broker.table.jobs
+        able = [function.name for function in peer.abilities]
+        every = [known for name in able for p in PRIORITIES for known in self.model.ready(name, p)]
+        ready = [known for known in every if known.number in live and not live[known.number].stored]
+        job = self.broker.grab(peer, self.now)
+        assert (job is None) == (not ready), (job, ready)
+        if job is not None:
+            known = self.model.jobs[job.number]
+            assert known in ready
+            assert known.priority == min(each.priority for each in ready)
+            self.model.grab(known, peer)
+
     def grab(self, peer: Peer) -> None:
+        if self.now >= self.broker.dispatcher.trusted_until:
+            self.grab_unstored(peer)
+            return
         lanes = {name: function.lanes for name, function in self.broker.functions.by_name.items()}
         counts = {name: list(each.counts) for name, each in lanes.items()}
         job = self.broker.grab(peer, self.now)
@@ -541,14 +607,14 @@ class RowsMachine(RuleBasedStateMachine):
         """The server goes, and another takes its place; what is on its way is not written."""
         self.end()
         self.asked.clear()
-        there = {record.number: record for record in self.store.replay(0, 10**6)}
+        there = {row.number: row for row in self.store.replay(0, 10**6)}
         self.model.jobs = {}
-        for number, record in there.items():
+        for number, row in there.items():
             # One that has ended, and of which that is not written, is done again.
             known = self.all_jobs[number]
-            known.function, known.priority, known.place = record.function, record.priority, record.place
-            known.retries, known.workload = record.retries, self.store.workloads([number])[number]
-            known.due = record.due
+            known.function, known.priority, known.place = row.function, row.priority, row.place
+            known.retries, known.workload = row.retries, self.store.workloads([number])[number]
+            known.due = row.due
             known.clients, known.background, known.stored = [], True, True
             self.model.jobs[number] = known
         for known in sorted(self.model.jobs.values(), key=lambda known: known.place):
@@ -635,6 +701,7 @@ class RowsMachine(RuleBasedStateMachine):
         ]
 
     def nobody_waits_in_vain(self) -> None:
+        self.trust(1e6)
         for peer in self.peers:
             assert peer.barred is None, "nothing is being read any more"
             if peer.asleep:
@@ -646,7 +713,9 @@ class RowsMachine(RuleBasedStateMachine):
         """In the end a worker does all that is left."""
         if not hasattr(self, "broker"):
             return
+        self.trust(1e6)
         self.settle()
+        self.trust(1e6)
         self.pass_time(300.0)
         for name in FUNCTIONS:
             self.resume(name)
