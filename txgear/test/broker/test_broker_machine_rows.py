@@ -370,8 +370,8 @@ class RowsMachine(RuleBasedStateMachine):
             self.model.jobs[each.number] = self.all_jobs[each.number] = known
             self.handles.append(handle)
             self.begin_to_wait(known)
-        count = LaneCount(lane_of(found[0]), len(found), 3 * len(found))
-        self.broker.store_events.take_over([count], self.now)
+        lane = LaneCount(lane_of(found[0]), len(found), 3 * len(found))
+        self.broker.store_events.take_over([lane], self.now)
         self.rearranged = True
         self.model.last_number = max(self.model.last_number, numbers[-1]) + 5
         self.broker.store_events.reserve(self.model.last_number + 1, 100_000)
