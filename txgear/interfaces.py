@@ -25,9 +25,11 @@ if TYPE_CHECKING:
         HistoryChunk,
         JobRecord,
         LaneCount,
+        Lease,
         Question,
         StoredValue,
         StoreReport,
+        Taken,
     )
     from txgear.protocol.packets import Packet
 
@@ -301,6 +303,31 @@ class ILeasedStore(IJobStore):
         Show that this server lives. Each call that changes something does so, too, as does L{open}.
 
         @raise txgear.errors.StoreTaken: another server has the store.
+        """
+
+
+class IPartedStore(ILeasedStore):
+    """
+    A store that several servers have at once, each a part of the job numbers, and with it all jobs in it. A
+    server's own are the part that it makes when it opens the store, which is empty, and those that it takes
+    over. All other methods speak of the server's own jobs only.
+    """
+
+    lease_seconds: float = Attribute(
+        "Seconds for which the lease of a part stands still before another server may take it over."
+    )
+
+    def leases() -> list[Lease]:
+        """The leases of all parts, as they are now."""
+
+    def take(lease: Lease) -> Taken | None:
+        """
+        Take over the part of another server, or one that nobody has, if its lease is as it was read: in one
+        statement, of which one server's has an effect. Numbers that are reserved from then on are above all
+        of that part.
+
+        @param lease: what L{leases} has answered.
+        @return: what is in the part; C{None} if its owner lives, or another server was quicker.
         """
 
 

@@ -343,6 +343,40 @@ class StoreReport(NamedTuple):
     promise: str = ""
 
 
+class Lease(NamedTuple):
+    """
+    Which server has a part of a store. It lives as long as this changes.
+
+    @ivar part: the number of the part.
+    @ivar owner: random, anew with each taking; empty where it was let go of.
+    @ivar term: one more with each taking.
+    @ivar beat: one more with each change of the store by its owner.
+    @ivar name: what its owner is called, for people.
+    @ivar address: where clients and workers reach it; empty where that was not said.
+    @ivar is_ours: whether this server has it.
+    """
+
+    part: int
+    owner: bytes
+    term: int
+    beat: int
+    name: str = ""
+    address: str = ""
+    is_ours: bool = False
+
+
+class Taken(NamedTuple):
+    """
+    What is in a part of a store that was taken over.
+
+    @ivar lanes: how many jobs each lane has.
+    @ivar aside: those of the dead that are set aside.
+    """
+
+    lanes: list[LaneCount]
+    aside: list[JobRecord]
+
+
 class Batch(NamedTuple):
     """
     Changes that a store makes in one transaction: new jobs first, then what operators have changed, then
