@@ -19,7 +19,7 @@ OUT := build
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Modules without Twisted, a clock or I/O: every line and branch of each is covered by its own tests alone.
-PURE := txgear/protocol/*.py txgear/broker/*.py txgear/errors.py txgear/quantities.py txgear/policies.py
+PURE := txgear/protocol/*.py txgear/broker/*.py txgear/errors.py txgear/quantities.py txgear/policies.py txgear/cluster/watch.py
 
 STEPS := lint types unit integration docs wheel
 

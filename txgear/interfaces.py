@@ -326,7 +326,8 @@ class IPartedStore(ILeasedStore):
         statement, of which one server's has an effect. Numbers that are reserved from then on are above all
         of that part.
 
-        @param lease: what L{leases} has answered.
+        @param lease: what L{leases} has answered. If it is ours already, as after a taking of which nothing
+            was heard, what is in it is read only.
         @return: what is in the part; C{None} if its owner lives, or another server was quicker.
         """
 

@@ -348,7 +348,7 @@ class Broker:
             if key and unique == UNIQUE_FROM_WORKLOAD:
                 key = key_of(unique, workload)
             if key in self._joinable and (job := self.table.uniques.find(function, key)) is not None:
-                self._join(job, client, background)
+                self._join(job, client, background, now)
                 if job.reply is not None and job.reply.asked:
                     self.lookups.joined(job, client, schedule)
                 elif schedule is not None:
@@ -436,7 +436,7 @@ class Broker:
             self._enqueue(job, now)
         return job
 
-    def _join(self, job: Job, client: Peer | None, background: bool) -> None:
+    def _join(self, job: Job, client: Peer | None, background: bool, now: float) -> None:
         """
         One more asks for this job. A background request makes it outlive the
         clients that wait for it, and clients that come and go take nothing
@@ -446,6 +446,9 @@ class Broker:
         if background:
             if not job.background:
                 self.persistence.add(job, self.lifecycle.begins(job))
+            elif job.stored and now >= self.dispatcher.trusted_until:
+                # Another server may have it, and have done it.
+                self.persistence.check()
             job.background = True
         else:
             assert client is not None

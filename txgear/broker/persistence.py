@@ -99,9 +99,8 @@ class Persistence:
         journal = self._journal
         if journal is None:
             return
-        if (reason := journal.unavailable) is not None:
-            journal.retry_soon()
-            raise QueueError(reason, why=STORE_UNAVAILABLE)
+        if journal.unavailable is not None:
+            self.check()
         if (reply := job.reply) is not None and reply.asked:
             # It may be there already. Where it is not, this is called once more.
             return
@@ -128,6 +127,17 @@ class Persistence:
         if reply is None:
             job.reply = Reply(job.size)
         journal.add(job, record, job.workload)
+
+    def check(self) -> None:
+        """
+        Somebody wants to rely on the store.
+
+        @raise QueueError: that cannot be at present.
+        """
+        journal = self._journal
+        if journal is not None and (reason := journal.unavailable) is not None:
+            journal.retry_soon()
+            raise QueueError(reason, why=STORE_UNAVAILABLE)
 
     def update(self, job: Job, due: float = 0.0) -> None:
         """
@@ -166,10 +176,8 @@ class Persistence:
 
         @raise QueueError: that cannot be kept at present.
         """
-        journal = self._journal
-        if journal is not None and (job.stored or self._is_coming(job)) and journal.unavailable is not None:
-            journal.retry_soon()
-            raise QueueError(journal.unavailable, why=STORE_UNAVAILABLE)
+        if job.stored or self._is_coming(job):
+            self.check()
 
     def change(self, job: Job, workload: bytes | None = None) -> None:
         """

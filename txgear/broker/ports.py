@@ -205,6 +205,9 @@ class JournalListener(Protocol):
     def reserve(self, first: int, count: int) -> None:
         """So many job numbers, from the first on, are this server's."""
 
+    def trust(self, until: float, now: float) -> None:
+        """Until then no other server has what is stored."""
+
     def stored(self, job: Job, now: float) -> None:
         """A job is in the store."""
 

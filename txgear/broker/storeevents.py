@@ -36,6 +36,7 @@ class StoreEvents:
 
     @ivar stored: L{Lifecycle.stored}.
     @ivar refused: L{Lifecycle.refused}.
+    @ivar trust: L{Dispatcher.trust<txgear.broker.dispatcher.Dispatcher.trust>}.
     @ivar reserve: L{JobTable.reserve<txgear.broker.table.JobTable.reserve>}.
     @ivar result_stored: L{Archive.result_stored<txgear.broker.archive.Archive.result_stored>}.
     @ivar result_refused: L{Archive.result_refused<txgear.broker.archive.Archive.result_refused>}.
@@ -57,6 +58,7 @@ class StoreEvents:
         "result_refused",
         "result_stored",
         "stored",
+        "trust",
         "workload_refused",
         "written",
     )
@@ -85,6 +87,7 @@ class StoreEvents:
         self.stored = lifecycle.stored
         self.refused = lifecycle.refused
         self.reserve = table.reserve
+        self.trust = dispatcher.trust
         self.result_stored = archive.result_stored
         self.result_refused = archive.result_refused
         self.workload_refused = operations.workload_refused

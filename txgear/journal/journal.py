@@ -20,11 +20,13 @@ from txgear.broker.ports import JournalListener
 from txgear.interfaces import IHistoryStore, ILeasedStore, IReportingStore
 from txgear.journal.beats import Beats
 from txgear.journal.chunks import Chunks
+from txgear.journal.errands import Errands
 from txgear.journal.figures import Figures
 from txgear.journal.link import BUSY, CLOSED, LOST, OPEN, OPENING, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
 from txgear.journal.reports import Reports
 from txgear.journal.sieve import Sieve
+from txgear.journal.trust import LAPSED, Trust
 from txgear.journal.writes import NOTHING, NOW, Writes
 
 if TYPE_CHECKING:
@@ -43,17 +45,28 @@ class Journal:
 
     @ivar chunks: carries the history of figures; C{None} where the store does not keep it.
     @ivar reports: what the store says of itself; C{None} where it says nothing.
+    @ivar errands: what others than the broker want of the store.
+    @ivar trust: until when it is surely ours; C{None} where no other server may take over a part of it.
     @ivar answered: part of L{txgear.journal.link.LinkListener}; ends a turn of the server's.
     """
 
     answered: Callable[[], None]
 
-    def __init__(self, store: IJobStore, in_thread: InThread, clock: IReactorTime, timeout: float) -> None:
+    def __init__(
+        self,
+        store: IJobStore,
+        in_thread: InThread,
+        clock: IReactorTime,
+        timeout: float,
+        lease: float | None = None,
+    ) -> None:
         """
         @param store: open.
         @param in_thread: calls something where it may block.
         @param clock: for the bounds in time.
         @param timeout: seconds that those who submit wait for the store at the most.
+        @param lease: seconds without a change there after which another server may take over what is ours;
+            C{None} where none does.
         """
         self._clock = clock
         self._timeout = timeout
@@ -76,6 +89,8 @@ class Journal:
         self._beats = (
             Beats(self._link, store, clock, self.turn_ended) if ILeasedStore.providedBy(store) else None
         )
+        self.errands = Errands(self._link, clock, self.turn_ended)
+        self.trust = None if lease is None else Trust(self._link, clock, lease)
         self._read_last = False
         self._ending = Ending(clock, timeout)
         self._sieve = Sieve(self._link, clock, self.turn_ended)
@@ -123,6 +138,7 @@ class Journal:
         self._taken = taken
         self._writes.begin(listener, limit)
         self._reads.loads.listener = listener
+        self.changed()
 
     @property
     def store_name(self) -> str:
@@ -132,12 +148,14 @@ class Journal:
     @property
     def unavailable(self) -> str | None:
         """Part of L{txgear.broker.ports.Journal}."""
-        return self._link.unavailable
+        reason, trust = self._link.unavailable, self.trust
+        return LAPSED if reason is None and trust is not None and trust.lapsed else reason
 
     @property
     def unavailable_since(self) -> float:
         """Part of L{txgear.broker.ports.Journal}."""
-        return self._link.unavailable_since
+        since, trust = self._link.unavailable_since, self.trust
+        return trust.until if not since and trust is not None and trust.lapsed else since
 
     @property
     def crowded(self) -> bool:
@@ -204,12 +222,15 @@ class Journal:
         """
         Reads and writes take turns; numbers for jobs come before both, and so does the question of each
         minute; the sieve and history come last, unless they have waited for long. First of all comes what
-        keeps the store ours.
+        keeps the store ours, and then what others want of it.
         """
         link, writes, reads, chunks = self._link, self._writes, self._reads, self.chunks
         reports, sieve, beats = self.reports, self._sieve, self._beats
         if beats is not None and beats.due():
             beats.start()
+            return
+        if self.errands.ready:
+            self.errands.start()
             return
         need = writes.look()
         low = self._listener.numbers_left < NUMBERS // 2 and not link.closing
@@ -271,6 +292,11 @@ class Journal:
         """Part of L{txgear.journal.link.LinkListener}."""
         return self._link.closing or self._writes.deadline.running
 
+    def changed(self) -> None:
+        """Part of L{txgear.journal.link.LinkListener}."""
+        if self.trust is not None:
+            self.trust.renewed(self._listener.trust)
+
     def recovered(self) -> None:
         """Part of L{txgear.journal.link.LinkListener}."""
         self._ending.answered()
@@ -283,6 +309,7 @@ class Journal:
         """Part of L{txgear.journal.link.LinkListener}."""
         self._was_lost = True
         self._reads.drop()
+        self.errands.drop()
 
     def taken(self, reason: str) -> None:
         """
@@ -290,6 +317,7 @@ class Journal:
         its jobs.
         """
         self._reads.drop()
+        self.errands.drop()
         self._writes.jobs.refuse_all(reason, self._clock.seconds())
         self._stop()
         self._taken()
@@ -307,6 +335,7 @@ class Journal:
         link = self._link
         link.prepare_close()
         self._reads.drop()
+        self.errands.drop()
         # Answers that are there now would be held by nobody but us.
         self.answered()
         patience = self._ending.begin()

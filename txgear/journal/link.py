@@ -74,6 +74,12 @@ class LinkListener(Protocol):
     def answered(self) -> None:
         """A call has come back, whatever came of it: a turn of the server's ends, and another may be made."""
 
+    def changed(self) -> None:
+        """
+        Something has changed at the store, or it has been opened again: nothing else follows from that
+        before.
+        """
+
     def recovered(self) -> None:
         """The store was lost, or the server ends; and it has done what it was asked."""
 
@@ -219,6 +225,7 @@ class Link:
             if self.state is not CLOSED:
                 if not is_read:
                     self.changed_at = began
+                    self._listener.changed()
                     self.recovered()
                 self._finish(done, result)
 
@@ -243,6 +250,7 @@ class Link:
         def opened(known: set[int]) -> None:
             if self.state is not CLOSED:
                 self.changed_at = began
+                self._listener.changed()
                 if self._lost_by_read:
                     # It takes writes, as an opening is one: what cannot be read keeps nobody from those.
                     self._lost_by_read = False
@@ -306,7 +314,7 @@ class Link:
         if failure.check(StoreTaken):
             self._enter(TAKEN)
             self.log.critical(
-                "the store {store} is lost to this server, which ends: {detail}",
+                "the store {store} is lost to this server: {detail}",
                 store=self._store.name,
                 detail=detail,
             )

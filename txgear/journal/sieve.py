@@ -138,7 +138,7 @@ class Sieve:
         self._pause = Timer(clock, turn_ended)
         self._bounds = bounds
         self._filters = Filters(bounds.capacity)
-        # Whether nothing is known of what the store had when the server started.
+        # Whether nothing is known of what the store had when the server started, or took over jobs.
         self._blind = False
         # How many of the keys in the filters are those of no job any more, about.
         self._ended = 0
@@ -186,19 +186,23 @@ class Sieve:
 
     def may_hide(self, key: Key) -> bool:
         """Part of L{txgear.broker.ports.Journal}."""
+        if self._blind:
+            return True
         filters = self._filters
-        return hash_of(key) in filters if filters.keys else self._blind
+        return filters.keys > 0 and hash_of(key) in filters
 
     # It is built anew
 
     def found(self, jobs: int) -> None:
         """
-        The server has started, and none of the jobs of its store is in memory.
+        The server has started, or it has taken over what another had: none of these jobs is in memory.
 
-        @param jobs: how many the store has.
+        @param jobs: how many there are in the store.
         """
         if jobs:
             self._blind = True
+            # What is being built has been read up to where there may be more by now.
+            self._new = None
             self._build()
 
     def _build(self) -> None:

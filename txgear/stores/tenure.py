@@ -16,12 +16,12 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple
 
+from txgear.stores.looks import SLOW, Looks
+
 BEAT_SECONDS: Final = 2.0
 """Seconds from one beat to the next, where nothing else is written."""
 LENGTH: Final = 8.0
 """Seconds for which the row stands still before another server may take the store: three beats may fail."""
-SLOW: Final = 1.0
-"""Seconds of a look, or between two, after which nobody knows whether the owner could have written."""
 SETTLING: Final = 0.5
 """
 Seconds that are given to a session that may be about to end: the last COMMIT of a server that was killed may
@@ -113,7 +113,7 @@ class Tenure:
         self._tried: dict[bytes, LeaseRow] = {}
         self._marks: deque[tuple[int, float]] = deque(maxlen=MOST_MARKS)
         self._watched: LeaseRow | None = None
-        self._since = self._looked = 0.0
+        self._looks = Looks(SLOW)
         self._moved: float | None = None
 
     # What was read
@@ -160,22 +160,20 @@ class Tenure:
 
     def _watch(self, row: LeaseRow, asked: float, answered: float, gone: bool) -> Judgement:
         """See whether it moves."""
-        watched, looked = self._watched, self._looked
-        self._watched, self._looked = row, answered
+        watched, self._watched = self._watched, row
+        self._looks.looked(asked, answered)
         if gone:
             return Judgement.TAKE
         if watched is not None and row.moment != watched.moment and self._moved is None:
             self._moved = asked
         if self._moved is not None:
             return Judgement.IN_USE if answered - self._moved >= SETTLING else Judgement.LOOK_AGAIN
-        if watched is None or answered - asked > SLOW or asked - looked > SLOW:
-            self._since = answered
-            return Judgement.LOOK_AGAIN
-        return Judgement.TAKE if asked - self._since >= self._length else Judgement.LOOK_AGAIN
+        return Judgement.TAKE if asked - self._looks.since >= self._length else Judgement.LOOK_AGAIN
 
     def begin(self) -> None:
         """Begin to look: what was seen before, by another connection, tells nothing."""
         self._watched = self._moved = None
+        self._looks.begin()
 
     # The taking
 

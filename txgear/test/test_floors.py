@@ -38,6 +38,7 @@ FLOORS: Final = (
         "tracing",
         "server",
         "web",
+        "cluster",
         "plugins",
         "daemon",
         "runtime",

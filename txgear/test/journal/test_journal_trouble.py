@@ -286,7 +286,7 @@ class LostTests(TroubleTestCase):
         self.store.fail("write", GONE)
         self.submit_one()
         (line,) = self.logged(self.thread.run_all)
-        self.assertEqual(line, "the store memory: is lost to this server, which ends: another server")
+        self.assertEqual(line, "the store memory: is lost to this server: another server")
         self.assertEqual(self.client.heard(), refused(b"The store cannot be used at present"))
         self.assertEqual(ended, [True])
         self.assertEqual(self.store.take(), ["write", "open"])

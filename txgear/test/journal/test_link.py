@@ -116,6 +116,7 @@ class LinkTestCase(SynchronousTestCase):
         self.store.take()
         self.waited_for = False
         self.heard: list[Any] = []
+        self.changes: list[float] = []
         self.done: list[Any] = []
         self.link = Link(self.store, self.thread, self.clock, self)
 
@@ -124,6 +125,9 @@ class LinkTestCase(SynchronousTestCase):
 
     def answered(self) -> None:
         self.heard.append("answered")
+
+    def changed(self) -> None:
+        self.changes.append(self.link.changed_at)
 
     def recovered(self) -> None:
         self.heard.append("recovered")
@@ -184,6 +188,17 @@ class StateTests(LinkTestCase):
         self.thread.run()
         self.assertIs(self.link.state, OPEN)
         self.assertEqual((self.done, self.take()), ([{1: b"w", 2: b""}], ["answered"]))
+
+    def test_what_changes_something_is_told_of(self) -> None:
+        """Reads are not."""
+        self.call(is_read=True)
+        self.thread.run()
+        self.assertEqual(self.changes, [])
+        self.call()
+        began = self.clock.seconds()
+        self.clock.advance(1)
+        self.thread.run()
+        self.assertEqual(self.changes, [began])
 
     def test_one_call_at_a_time(self) -> None:
         self.call()
@@ -397,9 +412,7 @@ class TakenTests(LinkTestCase):
         self.lose()
         self.take()
         lines = self.logged(self.reopen, StoreTaken("another server has it"))
-        self.assertEqual(
-            lines, ["the store memory: is lost to this server, which ends: another server has it"]
-        )
+        self.assertEqual(lines, ["the store memory: is lost to this server: another server has it"])
         self.assertIs(self.link.state, TAKEN)
         reason = "The store cannot be used at present"
         self.assertEqual((self.link.unavailable, self.take()), (reason, [reason, "answered"]))

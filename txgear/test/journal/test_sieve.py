@@ -300,6 +300,28 @@ class StartTests(SieveTestCase):
         self.assertEqual(self.build(), 1)
         self.assertEqual(self.hidden(1), [False])
 
+    def test_another_server_s_are_taken_over(self) -> None:
+        """What is known stays known, and of what is not known each may be hidden again."""
+        self.lists(1)
+        self.sieve.found(1)
+        self.build()
+        self.sieve.hide(key(2))
+        self.lists(0, 1, 2)
+        self.sieve.found(1)
+        self.assertEqual(self.hidden(0, 1, 2, 3), [True] * 4)
+        self.assertEqual(self.build(), 1)
+        self.assertEqual(self.hidden(0, 1, 2, 3), [True, True, True, False])
+
+    def test_they_are_taken_over_while_it_is_built(self) -> None:
+        """Those that were read may have others before them by now."""
+        self.lists(*range(1, PAGE + 2))
+        self.sieve.found(PAGE + 1)
+        self.read()
+        self.lists(*range(PAGE + 2))
+        self.sieve.found(1)
+        self.assertEqual(self.build(), 2)
+        self.assertEqual(self.hidden(0, 1, PAGE + 1, PAGE + 2), [True, True, True, False])
+
     def test_the_log_says_how_far_it_is(self) -> None:
         self.sieve.found(1)
         self.store.listed = range(2 * REPORT_EVERY + 1)
@@ -355,16 +377,29 @@ class SieveMachine(RuleBasedStateMachine):
     def come(self, some: list[Key], stay: bool) -> None:
         self.add(some, stay)
 
+    @rule(some=st.lists(st.sampled_from(KEYS), max_size=8))
+    def take_over(self, some: list[Key]) -> None:
+        """Jobs that another server had."""
+        for number, which in enumerate(some, self.next):
+            self.keep(number, which)
+            self.out.add(number)
+        self.next += len(some)
+        self.sieve.found(len(some))
+
+    def keep(self, number: int, which: Key) -> None:
+        """The store has a job."""
+        fields: dict[str, Any] = (
+            {"unique": which}
+            if isinstance(which, bytes)
+            else {"unique": b"-", "digest": which.to_bytes(16, "big")}
+        )
+        self.store.write(Batch([(record(number, **fields), b"")], (), ()))
+        self.rows[number] = which
+
     def add(self, some: list[Key], stay: bool) -> None:
         """Jobs with these keys are stored, and stay in memory or not."""
         for which in some:
-            fields: dict[str, Any] = (
-                {"unique": which}
-                if isinstance(which, bytes)
-                else {"unique": b"-", "digest": which.to_bytes(16, "big")}
-            )
-            self.store.write(Batch([(record(self.next, **fields), b"")], (), ()))
-            self.rows[self.next] = which
+            self.keep(self.next, which)
             if not stay:
                 self.out.add(self.next)
                 self.sieve.hide(which)

@@ -44,6 +44,9 @@ class Unheard:
     def answered(self) -> None:
         pass
 
+    def changed(self) -> None:
+        pass
+
     def recovered(self) -> None:
         pass
 

@@ -330,6 +330,9 @@ class RecordingListener:
     def reserve(self, first: int, count: int) -> None:
         self.told.append(("reserve", first, count))
 
+    def trust(self, until: float, now: float) -> None:
+        self.told.append(("trust", until, now))
+
     def stored(self, job: Job, now: float) -> None:
         self._outcome(job, "stored")
 

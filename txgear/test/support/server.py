@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.daemon.restore import restore
+from txgear.interfaces import IJobStore
 from txgear.journal.journal import NUMBERS, Journal
 from txgear.journal.link import InThread
 from txgear.policies import Policies
@@ -31,7 +32,6 @@ from txgear.protocol.packets import request, response
 from txgear.server.gear import GearFactory
 from txgear.server.jobserver import JobServer
 from txgear.server.settings import Settings
-from txgear.stores.memory import MemoryStore
 from txgear.test.support.clock import START, FakeWallClock
 from txgear.test.support.journal import FaultyStore, ManualThread
 from txgear.test.support.net import error
@@ -119,12 +119,13 @@ class DurableServerFixture(ServerFixture):
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: IJobStore,
         in_thread: InThread | None = None,
         *,
         clock: Clock | None = None,
         numbers: int = NUMBERS,
         policies: Policies | None = None,
+        lease: float | None = None,
         **choices: Any,
     ) -> None:
         """
@@ -133,6 +134,7 @@ class DurableServerFixture(ServerFixture):
         @param clock: by default one of its own that stands at L{START}.
         @param numbers: how many job numbers it begins with.
         @param policies: what is set for functions.
+        @param lease: seconds without a change after which another server may take the store.
         @param choices: what differs from the default L{Settings}.
         """
         if clock is None:
@@ -142,7 +144,7 @@ class DurableServerFixture(ServerFixture):
         self.thread = ManualThread()
         # Nobody comes back to a job where a test says nothing of it: so no server waits for that.
         settings = Settings(prefix=b"H:test", **{"worker_grace": 0.0, **choices})
-        self.journal = Journal(store, in_thread or self.thread, clock, settings.store_timeout)
+        self.journal = Journal(store, in_thread or self.thread, clock, settings.store_timeout, lease)
         self.wall = FakeWallClock(clock)
         self.server = JobServer(clock, settings, self.journal, wall_seconds=self.wall)
         self.factory = GearFactory(self.server)

@@ -1,0 +1,162 @@
+"""
+A server among others over one database: it looks at the leases of their parts, and takes over the parts of
+those that have died.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from twisted.logger import Logger
+
+from txgear.broker.records import ASIDE, OWN, WAITING, Lease, Taken
+from txgear.cluster.watch import LOOK_SECONDS, Watch
+from txgear.interfaces import IPartedStore
+from txgear.journal.journal import NUMBERS
+from txgear.journal.timer import Timer
+from txgear.server.clusterview import PartShown
+from txgear.server.jobserver import JobServer
+
+
+class TakenOver(NamedTuple):
+    """
+    A part that is ours from now on.
+
+    @ivar taken: what is in it.
+    @ivar first: the first of L{NUMBERS} job numbers above all of it.
+    """
+
+    taken: Taken
+    first: int
+
+
+class Member:
+    """
+    What a server does for being in a cluster.
+
+    @ivar takeovers: how many parts it has taken over, whether or not somebody had them.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, server: JobServer, store: IPartedStore, chance: Callable[[], float] = random.random
+    ) -> None:
+        """
+        @param server: has this store, which is open.
+        @param chance: a random number, 0 to 1.
+        """
+        assert server.journal is not None
+        self.takeovers = 0
+        self._server = server
+        self._journal = server.journal
+        self._watch = Watch(store.lease_seconds, chance)
+        self._timer = Timer(server.clock, self._look)
+        self._leases: list[Lease] = []
+        # Those that are to be taken.
+        self._ended: deque[Lease] = deque()
+        # Parts of which a taking has failed: it may have been done all the same.
+        self._tried: set[int] = set()
+        self._stopped = True
+
+    def start(self) -> None:
+        """Look, from now on."""
+        self._stopped = False
+        self._look()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped = True
+        self._timer.cancel()
+
+    def parts(self) -> list[PartShown]:
+        """The parts of the store, as they were seen last, in their order."""
+        now = self._server.clock.seconds()
+        return [
+            PartShown(
+                each.part,
+                each.name,
+                each.address,
+                each.term,
+                each.beat,
+                self._watch.stood(each.part, now),
+                each.is_ours,
+            )
+            for each in sorted(self._leases)
+        ]
+
+    # Looking
+
+    def _look(self) -> None:
+        self._journal.errands.run(lambda store: store.leases(), self._looked, self._failed)
+
+    def _looked(self, leases: list[Lease], asked: float, answered: float) -> None:
+        self._leases = leases
+        self._ended.extend(self._watch.looked(leases, asked, answered))
+        self._ended.extend(lease for lease in leases if lease.is_ours and lease.part in self._tried)
+        self._tried.clear()
+        self._go_on()
+
+    def _failed(self) -> None:
+        self._watch.failed()
+        self._ended.clear()
+        if not self._stopped:
+            self._timer.start(LOOK_SECONDS)
+
+    def _go_on(self) -> None:
+        """Take the next part, or look again when it is time."""
+        if self._stopped:
+            return
+        if self._ended:
+            self._take(self._ended.popleft())
+        else:
+            self._timer.start(self._watch.pause(self._server.clock.seconds()))
+
+    # Taking over
+
+    def _take(self, lease: Lease) -> None:
+        def take(store: Any) -> TakenOver | None:
+            taken = store.take(lease)
+            # What is submitted from now on comes behind all that is in it.
+            return None if taken is None else TakenOver(taken, store.reserve(NUMBERS))
+
+        def done(taken: TakenOver | None, asked: float, answered: float) -> None:
+            if taken is not None:
+                self._take_over(lease, taken)
+            self._go_on()
+
+        def failed() -> None:
+            self._tried.add(lease.part)
+            self._failed()
+
+        self._journal.errands.run(take, done, failed)
+
+    def _take_over(self, lease: Lease, found: TakenOver) -> None:
+        lanes, aside = found.taken
+        events, now = self._server.broker.store_events, self._server.seconds()
+        events.reserve(found.first, NUMBERS)
+        self._journal.found(sum(lane.jobs for lane in lanes))
+        events.take_over(lanes, now, aside)
+        self.takeovers += 1
+        jobs = sum(count.jobs for count in lanes if count.lane.kind <= WAITING)
+        # Those that are set aside for a review are among them.
+        dead = sum(count.jobs for count in lanes if _is_dead(count.lane.kind))
+        self.log.warn(
+            "took over {whose}: {jobs}{dead}",
+            whose=self._whose(lease),
+            jobs="1 job" if jobs == 1 else f"{jobs:,} jobs",
+            dead=f", {dead:,} dead" if dead else "",
+        )
+
+    def _whose(self, lease: Lease) -> str:
+        if lease.is_ours or not lease.owner:
+            return f"part {lease.part}, which nobody had"
+        stood = self._watch.stood(lease.part, self._server.clock.seconds())
+        return f"the part of {lease.name}, which has not been heard of for {stood:.1f} s"
+
+
+def _is_dead(kind: int) -> bool:
+    return kind & ~OWN >= ASIDE

@@ -1,0 +1,266 @@
+"""Tests of L{txgear.cluster.member}."""
+
+from __future__ import annotations
+
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.journal.trust import LAPSED, MARGIN
+from txgear.protocol.constants import (
+    CAN_DO,
+    GRAB_JOB,
+    JOB_ASSIGN,
+    JOB_CREATED,
+    NO_JOB,
+    SUBMIT_JOB,
+    WORK_COMPLETE,
+)
+from txgear.protocol.packets import request, response
+from txgear.test.support.cluster import LEASE, SIZE, Node, World
+from txgear.test.support.server import FakePeer, refused, submit
+
+PROMPT = 1.7
+"""Seconds within which somebody looks who has nothing else to do."""
+
+
+def handle(number: int) -> bytes:
+    return b"H:test:%d" % number
+
+
+def assigned(number: int, workload: bytes = b"w") -> bytes:
+    return response(JOB_ASSIGN, handle(number), b"f", workload)
+
+
+class ClusterTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+
+    def join(self, *names: str) -> list[Node]:
+        nodes = [self.world.join(name) for name in names]
+        self.world.run(PROMPT)
+        return nodes
+
+    def submit(self, node: Node, workload: bytes = b"w", unique: bytes = b"") -> bytes:
+        """A background submit, and what is answered."""
+        client = node.connect()
+        client.tell(submit(workload, unique=unique))
+        self.world.run(0.2)
+        return client.heard()
+
+    def worker(self, node: Node) -> FakePeer:
+        worker = node.connect()
+        worker.tell(request(CAN_DO, b"f"))
+        return worker
+
+    def grab(self, node: Node) -> bytes:
+        """What a new worker is given."""
+        worker = self.worker(node)
+        worker.tell(request(GRAB_JOB))
+        if (heard := worker.heard()) == response(NO_JOB):
+            # It was being read.
+            self.world.run(0.2)
+            heard = worker.ask(request(GRAB_JOB))
+        return heard
+
+    def logged(self, seconds: float) -> list[str]:
+        """What the log hears meanwhile."""
+        with capturedLogs() as events:
+            self.world.run(seconds)
+        return [formatEvent(event) for event in events]
+
+
+class TakeOverTests(ClusterTestCase):
+    def test_one_that_is_killed(self) -> None:
+        a, b, c = self.join("a", "b", "c")
+        for _ in range(3):
+            self.submit(a)
+        a.kill()
+        lines = self.logged(LEASE - 2.2)
+        self.assertEqual(lines, [])
+        (line,) = self.logged(2.7)
+        self.assertRegex(
+            line, r"^took over the part of a, which has not been heard of for [89]\.\d s: 3 jobs$"
+        )
+        heir = b if b.member.takeovers else c
+        self.assertEqual([b.member.takeovers, c.member.takeovers].count(1), 1)
+        self.assertEqual(self.grab(heir), assigned(1))
+        self.assertEqual(self.submit(heir), response(JOB_CREATED, handle(3 * SIZE)))
+        self.assertEqual([b.taken, c.taken], [0, 0])
+
+    def test_the_heirs_own_jobs(self) -> None:
+        """They go on, before those that it has taken over."""
+        a, b = self.join("a", "b")
+        self.submit(a, b"of a")
+        self.submit(b, b"of b")
+        a.kill()
+        self.world.run(LEASE + 1)
+        worker = self.worker(b)
+        self.assertEqual(worker.ask(request(GRAB_JOB)), assigned(SIZE, b"of b"))
+        self.assertEqual(self.grab(b), assigned(1, b"of a"))
+        worker.tell(request(WORK_COMPLETE, handle(SIZE), b""))
+        self.world.run(0.2)
+        self.assertEqual(list(self.world.database.kept), [1])
+
+    def test_uniques(self) -> None:
+        a, b = self.join("a", "b")
+        self.submit(a, unique=b"u")
+        self.submit(b, unique=b"v")
+        a.kill()
+        self.world.run(LEASE + 1)
+        self.assertEqual(self.submit(b, unique=b"u"), response(JOB_CREATED, handle(1)))
+        self.assertEqual(self.submit(b, unique=b"v"), response(JOB_CREATED, handle(SIZE)))
+
+    def test_one_that_leaves(self) -> None:
+        a, b = self.join("a", "b")
+        self.submit(a)
+        left = a.leave()
+        with capturedLogs() as events:
+            self.world.run(PROMPT)
+        self.successResultOf(left)
+        self.assertIn("took over part 1, which nobody had: 1 job", map(formatEvent, events))
+        self.assertEqual(self.grab(b), assigned(1))
+
+    def test_what_was_there_before(self) -> None:
+        """As after a restart of all: the first that comes has it, at once."""
+        (a,) = self.join("a")
+        self.submit(a)
+        _ = a.leave()
+        self.world.run(1)
+        b = self.world.join("b")
+        self.world.run(0.4)
+        self.assertEqual(self.grab(b), assigned(1))
+
+    def test_both_at_once(self) -> None:
+        a, b, c = self.join("a", "b", "c")
+        self.submit(a)
+        for node in (b, c):
+            node.thread.until_done = 0.1
+        a.kill()
+        self.world.run(LEASE + 2)
+        self.assertEqual(b.member.takeovers + c.member.takeovers, 1)
+        self.assertEqual([b.taken, c.taken], [0, 0])
+
+    def test_a_taking_of_which_nothing_is_heard(self) -> None:
+        a, b = self.join("a", "b")
+        self.submit(a)
+        b.store.faults.append("take")
+        a.kill()
+        self.world.run(LEASE + 2)
+        self.assertEqual(b.member.takeovers, 1)
+        self.assertEqual(self.grab(b), assigned(1))
+        self.assertEqual(b.taken, 0)
+
+    def test_numbers_of_which_nothing_is_heard(self) -> None:
+        """The part is taken, and there are no numbers above it yet."""
+        a, b = self.join("a", "b")
+        self.submit(a)
+        b.store.faults.append("reserve")
+        a.kill()
+        self.world.run(LEASE + 2)
+        self.assertEqual(self.grab(b), assigned(1))
+        self.assertGreater(b.server.broker.table.last_number, 2 * SIZE)
+
+    def test_a_database_that_is_away(self) -> None:
+        """When it comes back its owners have a lease's length to say that they live."""
+        a, b = self.join("a", "b")
+        for node in (a, b):
+            node.store.is_cut = True
+        self.world.run(60)
+        for node in (a, b):
+            node.store.is_cut = False
+        self.world.run(30)
+        self.assertEqual([a.member.takeovers, b.member.takeovers, a.taken, b.taken], [0] * 4)
+
+    def test_it_stops(self) -> None:
+        (a,) = self.join("a")
+        a.member.stop()
+        a.journal.abandon()
+        a.server.stop()
+        self.assertEqual(a.fixture.calls(), [])
+
+    def test_it_stops_while_it_looks(self) -> None:
+        a, b = self.join("a", "b")
+        a.kill()
+        b.thread.until_heard = 0.5
+        self.world.run(LEASE + 1)
+        b.member.stop()
+        self.world.run(2)
+        before = b.member.takeovers
+        self.world.run(LEASE)
+        self.assertEqual(b.member.takeovers, before)
+
+    def test_what_is_shown(self) -> None:
+        a, b = self.join("a", "b")
+        a.kill()
+        self.world.run(2)
+        theirs, ours = b.member.parts()
+        self.assertEqual((theirs.part, theirs.name, theirs.term, theirs.is_ours), (1, "a", 1, False))
+        self.assertEqual((ours.part, ours.name, ours.is_ours), (2, "b", True))
+        self.assertGreater(theirs.seconds, 1.0)
+
+
+class FrozenTests(ClusterTestCase):
+    """A server that is stopped for longer than its lease, and goes on."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.a, self.b = self.join("a", "b")
+        self.submit(self.a)
+        self.submit(self.a, unique=b"u")
+        self.early = self.worker(self.a)
+        self.client = self.a.connect()
+        self.a.freeze()
+
+    def test_what_it_does_first(self) -> None:
+        """Its peers' packets may come before any timer: it hands out nothing that is stored."""
+        self.world.run(LEASE + 1)
+        self.assertEqual(self.b.member.takeovers, 1)
+        self.a.thaw(timers=False)
+        self.assertEqual(self.early.ask(request(GRAB_JOB)), response(NO_JOB))
+        self.assertEqual(self.client.ask(submit()), refused(LAPSED.encode()))
+        self.assertEqual(self.client.ask(submit(unique=b"u")), refused(LAPSED.encode()))
+        self.assertEqual(self.grab(self.b), assigned(1))
+        self.world.run(1)
+        self.assertEqual(self.a.taken, 1)
+
+    def test_who_waits_is_served(self) -> None:
+        self.world.run(LEASE + 1)
+        self.a.thaw(timers=False)
+        self.client.tell(request(SUBMIT_JOB, b"f", b"", b"now"))
+        self.client.heard()
+        self.assertIn(b"now", self.early.ask(request(GRAB_JOB)))
+
+    def test_a_moment_before_it_may_be_taken(self) -> None:
+        self.world.run(LEASE - MARGIN)
+        self.a.thaw(timers=False)
+        self.assertEqual(self.early.ask(request(GRAB_JOB)), response(NO_JOB))
+        self.world.run(1)
+        self.assertEqual(self.early.ask(request(GRAB_JOB)), assigned(1))
+
+    def test_what_it_writes_then(self) -> None:
+        """A job that it had handed out before ends there: that is not written."""
+        self.a.thaw()
+        self.assertEqual(self.early.ask(request(GRAB_JOB)), assigned(1))
+        self.a.freeze()
+        self.world.run(LEASE + 3)
+        self.a.thaw(timers=False)
+        self.early.tell(request(WORK_COMPLETE, handle(1), b""))
+        self.world.run(1)
+        self.assertEqual(self.a.taken, 1)
+        self.assertIn(1, self.world.database.kept)
+
+
+class CutOffTests(ClusterTestCase):
+    def test_one_that_does_not_reach_the_database(self) -> None:
+        a, b = self.join("a", "b")
+        self.submit(a)
+        worker = self.worker(a)
+        a.store.is_cut = True
+        self.world.run(LEASE - 1)
+        self.assertEqual(worker.ask(request(GRAB_JOB)), response(NO_JOB))
+        self.assertTrue(self.submit(a).startswith(response(19, b"")[:8]))
+        self.world.run(3)
+        self.assertEqual(self.grab(b), assigned(1))
+        a.store.is_cut = False
+        self.world.run(10)
+        self.assertEqual(a.taken, 1)

@@ -1,0 +1,388 @@
+"""
+Several servers over one database, all of it in memory: their clocks, what they ask the database and when it
+answers are the test's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from txgear.broker.records import (
+    ASIDE,
+    LAST_NUMBER,
+    OWN,
+    Batch,
+    HistoryChunk,
+    JobRecord,
+    LaneCount,
+    Lease,
+    Question,
+    StoredValue,
+    Taken,
+)
+from txgear.cluster.member import Member
+from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable
+from txgear.interfaces import IHistoryStore, IPartedStore
+from txgear.stores.memory import MemoryStore
+from txgear.test.support.clock import START
+from txgear.test.support.server import DurableServerFixture, FakePeer
+
+T = TypeVar("T")
+
+SIZE: Final = 1000
+"""Job numbers of each part."""
+NUMBERS: Final = 100
+"""Job numbers that a server reserves when it starts."""
+LEASE: Final = 8.0
+
+
+class Row:
+    """A lease, as it is in the database."""
+
+    def __init__(self, part: int, first: int, owner: bytes, name: str) -> None:
+        self.part = part
+        self.first = self.next = first
+        self.end = first + SIZE
+        self.owner = owner
+        self.term = 1
+        self.beat = 0
+        self.name = name
+
+    def __contains__(self, number: int) -> bool:
+        return self.first <= number < self.end
+
+
+class Written(NamedTuple):
+    """
+    A write that was committed.
+
+    @ivar owner: whose it was.
+    @ivar owners: who had each part when that was.
+    @ivar batch: what was in it.
+    """
+
+    owner: bytes
+    owners: dict[int, bytes]
+    batch: Batch
+
+
+class Database:
+    """
+    What all servers share.
+
+    @ivar rows: all jobs.
+    @ivar leases: by part.
+    @ivar log: all that was committed.
+    """
+
+    def __init__(self) -> None:
+        self.rows = MemoryStore()
+        self.rows.open()
+        self.leases: dict[int, Row] = {}
+        self.log: list[Written] = []
+        self.owners = 0
+
+    @property
+    def kept(self) -> dict[int, JobRecord]:
+        """All jobs, by number."""
+        return dict(self.rows._jobs)
+
+    def new_owner(self) -> bytes:
+        self.owners += 1
+        return b"owner %d" % self.owners
+
+    def make_part(self, owner: bytes, name: str) -> Row:
+        part = len(self.leases) + 1
+        first = max([row.end for row in self.leases.values()], default=0)
+        self.leases[part] = Row(part, first, owner, name)
+        return self.leases[part]
+
+
+@implementer(IHistoryStore, IPartedStore)
+class ClusterStore:
+    """
+    One server's.
+
+    @ivar is_cut: whether the database does not answer it.
+    @ivar faults: names of methods whose next call does what it is to do, and is not answered.
+    """
+
+    beat_seconds = 2.0
+    lease_seconds = LEASE
+
+    def __init__(self, database: Database, name: str) -> None:
+        self.name = f"cluster:{name}"
+        self.server = name
+        self.database = database
+        self.is_cut = False
+        self.faults: list[str] = []
+        self._is_open = False
+        self.owner = b""
+        self.parts: dict[int, Row] = {}
+
+    # To have it
+
+    def open(self) -> None:
+        self._reach()
+        if not self.parts:
+            self.owner = self.database.new_owner()
+            home = self.database.make_part(self.owner, self.server)
+            self.parts = {home.part: home}
+        if any(row.owner != self.owner for row in self.parts.values()):
+            raise StoreTaken("another server has taken it")
+        # A taking of which nothing was heard is ours.
+        self.parts = {row.part: row for row in self.database.leases.values() if row.owner == self.owner}
+        self._is_open = True
+        self._fence()
+        self._end("open", None)
+
+    def close(self, next_number: int | None) -> None:
+        if self._is_open and not self.is_cut:
+            for row in self.database.leases.values():
+                if row.owner == self.owner:
+                    row.owner, row.name = b"", ""
+        self.parts = {}
+        self._is_open = False
+
+    def renew(self) -> None:
+        self._change("renew", lambda: None)
+
+    def leases(self) -> list[Lease]:
+        self._reach()
+        return self._end(
+            "leases",
+            [
+                Lease(row.part, row.owner, row.term, row.beat, row.name, "", row.owner == self.owner)
+                for row in self.database.leases.values()
+            ],
+        )
+
+    def take(self, lease: Lease) -> Taken | None:
+        self._reach()
+        row = self.database.leases[lease.part]
+        if (row.owner, row.term, row.beat) != lease[1:4]:
+            return None
+        if row.owner != self.owner:
+            row.owner, row.term, row.beat, row.name = self.owner, row.term + 1, 0, self.server
+        home = self.database.make_part(self.owner, self.server)
+        self.parts.update({row.part: row, home.part: home})
+        found = self._of([row])
+        aside = [each for each in found.replay(-1, LAST_NUMBER) if each.kind & ~OWN == ASIDE]
+        return self._end("take", Taken(found.lanes(), aside))
+
+    def reserve(self, count: int) -> int:
+        home = self.parts[max(self.parts)]
+
+        def reserve() -> int:
+            first = home.next or 1
+            home.next = min(first + count, home.end)
+            if first + NUMBERS > home.end:
+                raise StoreRefused("the job numbers are used up")
+            return first
+
+        return self._change("reserve", reserve)
+
+    # Jobs
+
+    def write(self, batch: Batch) -> None:
+        def write() -> None:
+            numbers = [
+                *(job.number for job, _ in batch.new_jobs),
+                *(update.number for update in batch.updates),
+                *batch.deleted,
+                *batch.deleted_all,
+            ]
+            assert all(any(number in row for row in self.parts.values()) for number in numbers)
+            self.database.rows.write(batch)
+            owners = {row.part: row.owner for row in self.database.leases.values()}
+            self.database.log.append(Written(self.owner, owners, batch))
+
+        self._change("write", write)
+
+    def replay(self, after: int, limit: int) -> list[JobRecord]:
+        return self._read("replay", lambda store: store.replay(after, limit))
+
+    def lanes(self) -> list[LaneCount]:
+        return self._read("lanes", MemoryStore.lanes)
+
+    def rows(self, question: Question) -> list[JobRecord]:
+        return self._read("rows", lambda store: store.rows(question))
+
+    def hashes(self, after: int, limit: int) -> list[int]:
+        return self._read("hashes", lambda store: store.hashes(after, limit))
+
+    def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        return self._read("workloads", lambda store: store.workloads(numbers))
+
+    def results(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        return self._read("results", lambda store: store.results(numbers))
+
+    def known(self, numbers: Sequence[int]) -> set[int]:
+        return self._read("known", lambda store: store.known(numbers))
+
+    def values(self) -> list[StoredValue]:
+        self._reach()
+        return self.database.rows.values()
+
+    def put_history(self, chunks: Sequence[HistoryChunk], deleted: Sequence[int]) -> None:
+        self._change("put_history", lambda: None)
+
+    def history(self, after: int, limit: int) -> list[HistoryChunk]:
+        return self._read("history", lambda store: store.history(after, limit))
+
+    # How it is done
+
+    def _reach(self) -> None:
+        if self.is_cut:
+            self._is_open = False
+            raise StoreUnavailable("no answer")
+
+    def _end(self, name: str, result: T) -> T:
+        if name in self.faults:
+            self.faults.remove(name)
+            self._is_open = False
+            raise StoreUnavailable("the connection was lost")
+        return result
+
+    def _fence(self) -> None:
+        rows = self.parts.values()
+        if any(row.owner != self.owner for row in rows):
+            raise StoreTaken("another server has taken it")
+        for row in rows:
+            row.beat += 1
+
+    def _change(self, name: str, change: Callable[[], T]) -> T:
+        self._reach()
+        self._fence()
+        return self._end(name, change())
+
+    def _of(self, rows: Collection[Row]) -> MemoryStore:
+        """The jobs of some parts."""
+        found, every = MemoryStore(), self.database.rows
+        found.open()
+        ours = [number for number in every._jobs if any(number in row for row in rows)]
+        found._jobs = {number: every._jobs[number] for number in ours}
+        found._workloads, found._results = every._workloads, every._results
+        return found
+
+    def _read(self, name: str, read: Callable[[MemoryStore], T]) -> T:
+        self._reach()
+        return self._end(name, read(self._of(self.parts.values())))
+
+
+class SlowThread:
+    """
+    A thread whose calls take their time: some until the database has carried them out, which goes on while
+    the process is stopped, and some until its answer is heard.
+
+    @ivar until_done: seconds of the first;
+    @ivar until_heard: seconds of the second.
+    """
+
+    def __init__(self, world: Clock, clock: Clock) -> None:
+        self.until_done = self.until_heard = 0.0
+        self._world = world
+        self._clock = clock
+
+    def __call__(self, call: Callable[[], Any]) -> Deferred[Any]:
+        result: Deferred[Any] = Deferred()
+
+        def work() -> None:
+            try:
+                value = call()
+            except Exception:
+                value = Failure()
+            self._clock.callLater(self.until_heard, result.callback, value)
+
+        self._world.callLater(self.until_done, work)
+        return result
+
+
+class Node:
+    """
+    A server.
+
+    @ivar is_frozen: whether its process is stopped.
+    @ivar taken: how often it has heard that another has taken one of its parts.
+    """
+
+    def __init__(self, world: World, name: str, **choices: Any) -> None:
+        self.world = world
+        self.clock = Clock()
+        self.clock.advance(world.clock.seconds())
+        self.is_frozen = self.is_gone = False
+        self.taken = 0
+        self.store = ClusterStore(world.database, name)
+        self.thread = SlowThread(world.clock, self.clock)
+        self.fixture = DurableServerFixture(
+            self.store, self.thread, clock=self.clock, numbers=NUMBERS, lease=LEASE, **choices
+        )
+        self.server, self.journal = self.fixture.server, self.fixture.journal
+        self.server.store_taken = self._has_lost_it
+        self.member = Member(self.server, self.store, lambda: world.chance)
+        self.member.start()
+        self.server.end_turn()
+
+    def _has_lost_it(self) -> None:
+        self.taken += 1
+        self.member.stop()
+
+    def connect(self) -> FakePeer:
+        return self.fixture.connect()
+
+    def kill(self) -> None:
+        """Nothing of it happens any more."""
+        self.is_frozen = self.is_gone = True
+
+    def freeze(self) -> None:
+        self.is_frozen = True
+
+    def thaw(self, *, timers: bool = True) -> None:
+        """
+        Let the process go on.
+
+        @param timers: whether what has become due meanwhile happens now; otherwise with the next step.
+        """
+        self.is_frozen = False
+        self.clock.rightNow = self.world.clock.seconds()
+        if timers:
+            self.clock.advance(0)
+
+    def leave(self) -> Deferred[None]:
+        """End in order."""
+        self.member.stop()
+        return self.journal.close()
+
+
+class World:
+    """
+    All of them, and the time.
+
+    @ivar chance: what comes in place of random numbers.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.database = Database()
+        self.nodes: list[Node] = []
+        self.chance = 0.5
+
+    def join(self, name: str, **choices: Any) -> Node:
+        node = Node(self, name, **choices)
+        self.nodes.append(node)
+        return node
+
+    def run(self, seconds: float, step: float = 0.05) -> None:
+        """Let time pass."""
+        for _ in range(round(seconds / step)):
+            self.clock.advance(step)
+            for node in self.nodes:
+                if not node.is_frozen:
+                    node.clock.advance(self.clock.seconds() - node.clock.seconds())
