@@ -232,6 +232,11 @@ class ProcessService(ServerService):
             return f"takes no background job, {journal.unavailable}: {counts}"
         return counts
 
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the service is to go on, here or in another process, though it stops."""
+        return self._released is not None or (self._cluster is not None and self._cluster.begins_anew)
+
     # Another server takes our place
 
     def offer(self) -> Offer:
@@ -241,14 +246,14 @@ class ProcessService(ServerService):
             return offer
         return offer._replace(pid_file=PidFileOffer(self._pid_file.path, self._pid_file.descriptor))
 
-    def go_on(self) -> None:
+    def start_again(self) -> None:
         """As in L{ServerService}; if that cannot be, the process ends with the status 1."""
-        super().go_on()
+        super().start_again()
         self._has_failed = not self.running
 
     def store_taken(self) -> None:
-        """As in L{ServerService}; the process ends with the status 1: nobody has asked for its end."""
-        self._has_failed = True
+        """As in L{ServerService}; a process that ends by it has the status 1: nobody has asked for it."""
+        self._has_failed = self._cluster is None
         super().store_taken()
 
     def end_of_process(self) -> None:
@@ -309,14 +314,15 @@ class ProcessService(ServerService):
         if self._trimmer is not None:
             self._trimmer.stop()
         # One that gives way is told nothing of: perhaps the next one is a process of the same service.
-        if self._notifier is not None and self._released is None:
+        if self._notifier is not None and not self._goes_on:
             self._notifier.stopping()
         return super().stopService().addCallback(self._let_process_end)
 
     def _let_process_end(self, stopped: None) -> None:
-        # Or the end of the process would look for cycles once more: six seconds for a million jobs.
-        gc.freeze()
-        if self._notifier is not None and self._released is None:
+        if self._cluster is None or not self._cluster.begins_anew:
+            # Or the end of the process would look for cycles once more: six seconds for a million jobs.
+            gc.freeze()
+        if self._notifier is not None and not self._goes_on:
             self._notifier.stop()
         if self._log_file is not None:
             globalLogPublisher.removeObserver(self._log_file)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -25,8 +24,10 @@ from txgear._version import __version__
 from txgear.broker.model import Peer
 from txgear.broker.records import SIGNED_OUT, SIGNING_KEY, StoredValue
 from txgear.broker.rights import RELOAD, SHUTDOWN
+from txgear.daemon.clustered import Clustered
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.handover import HandOver, Offer
+from txgear.daemon.late import ASKED, import_late
 from txgear.daemon.ports import wanted_ports
 from txgear.daemon.pushes import Pushes
 from txgear.daemon.renewal import Renewal, files_of
@@ -59,21 +60,6 @@ BACKLOG: Final = 1024
 
 OPERATOR: Final = "operator"
 """Who asks for what comes by a connection, for the audit log."""
-
-ASKED: Final = "txgear.web.apisite"
-"""
-What a server without a web needs for the first connection that goes over to HTTP: 8 MB, and 0.2 s to import.
-"""
-
-LATE: Final = (
-    ("web", "", "txgear.web.site"),
-    ("otel", False, "txgear.web.metrics.otel"),
-    ("statsd", None, "txgear.web.metrics.statsd"),
-)
-"""
-Options, what turns each off, and what it alone needs. That is imported before the service starts: whoever has
-become another user by then (C{--uid}) may not be able to read it.
-"""
 
 
 class ServerService(Service):
@@ -112,9 +98,9 @@ class ServerService(Service):
         @param settings: for all ports.
         @param modules: what is spoken, each on ports of its own.
         @param options: options of C{twistd txgear}, by long names. C{listen}, C{tls-listen} and C{proxy-from}
-            (lists), C{port}, C{backlog}, C{config}, C{audit-log}, C{handover}, C{web}, C{web-host} and
-            C{web-origin} (lists), C{otel}, C{statsd}, those of TLS and those of the modules mean something
-            here; what is missing has its default, but for C{web}: without it there is none.
+            (lists), C{port}, C{backlog}, C{cluster}, C{config}, C{audit-log}, C{handover}, C{web},
+            C{web-host} and C{web-origin} (lists), C{otel}, C{statsd}, those of TLS and those of the modules
+            mean something here; what is missing has its default, but for C{web}: without it there is none.
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         @param config: what the file of C{--config} says; L{reload} reads the file again.
         @param wall_seconds: reads the wall clock; by default the reactor's clock is that as well.
@@ -128,6 +114,7 @@ class ServerService(Service):
             "listen": [],
             "port": DEFAULT_PORT,
             "backlog": BACKLOG,
+            "cluster": False,
             "config": None,
             "audit-log": None,
             "proxy-from": [],
@@ -160,11 +147,8 @@ class ServerService(Service):
         self._handover: HandOver | None = None
         if self._options["handover"] is not None:
             self._handover = HandOver(reactor, self._options["handover"], self)
-        for option, off, module in LATE:
-            if self._options[option] != off:
-                # What is missing is told at the start.
-                with suppress(ImportError):
-                    import_module(module)
+        self._cluster = Clustered(reactor, self) if self._options["cluster"] else None
+        import_late(self._options)
         self._released: Callable[[], None] | None = None
         self.end: Callable[[], object] = self._stop_soon
         self._ending = False
@@ -188,6 +172,8 @@ class ServerService(Service):
         self.server.lag.start()
         self.server.census.start()
         self.server.recently.start()
+        if self._cluster is not None:
+            self._cluster.join(self.server, self._store)
         if self._handover is not None:
             self._handover.started(self._confirm())
         self.log.info(
@@ -208,9 +194,10 @@ class ServerService(Service):
         if files is not None:
             self._renewal = Renewal(files, self._reactor, self._wall_seconds or self._reactor.seconds)
         journal = None
+        lease = None if self._cluster is None else self._cluster.lease(self._store)
         if self._store is not None:
             self._thread = StoreThread(self._reactor)
-            journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout)
+            journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout, lease)
         self.server = JobServer(self._reactor, self._settings, journal, self._wall_seconds)
         self.server.shutdown = self.shutdown
         self.server.store_taken = self.store_taken
@@ -557,8 +544,11 @@ class ServerService(Service):
             self._draining = self.drain().addCallback(lambda drained: self.shutdown(False))
 
     def store_taken(self) -> None:
-        """Another server has the store: this one ends."""
-        self.shutdown(False)
+        """Another server has the store: this one ends, or starts anew where it is one of several."""
+        if self._cluster is None:
+            self.shutdown(False)
+        else:
+            self._cluster.begin_anew()
 
     def _stop_soon(self) -> None:
         """Stop, but not in the middle of the turn that brought the command."""
@@ -599,6 +589,10 @@ class ServerService(Service):
         if self._own_ports is not None:
             own, self._own_ports = self._own_ports, None
             self._handover.keep(own.sockets)
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start once more, or end."""
         try:
             self.startService()
         except TxgearError:
@@ -642,6 +636,8 @@ class ServerService(Service):
         """
         stopped: Deferred[None] = Deferred()
         self._waiting.append(stopped)
+        if self._cluster is not None:
+            self._cluster.leave(bool(self.running))
         if self.running:
             super().stopService()
             _ = self._stop().addBoth(self._stopped)

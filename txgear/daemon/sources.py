@@ -47,6 +47,7 @@ _WORDS: Final[dict[str, Callable[[Any], str]]] = {
     "max-packet": byte_words,
     "unfinished-memory": byte_words,
     "queue-memory": byte_words,
+    "lease": _seconds,
     "store-timeout": _seconds,
     "worker-grace": _seconds,
 }
@@ -54,6 +55,7 @@ _WORDS: Final[dict[str, Callable[[Any], str]]] = {
 
 _NOTHING: Final = {
     "listen": "127.0.0.1 and ::1",
+    "cluster-name": "the host and the process",
     "file-descriptors": "as many as the system allows",
     "config": "none: no policies, no schedules, no access rules",
     "audit-log": "none: the last thousand lines are in memory",

@@ -23,13 +23,15 @@ from txgear import plugins
 from txgear._version import __version__
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED
 from txgear.broker.table import MAX_PREFIX
+from txgear.daemon.clustered import NO_CLUSTER
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.descriptors import open_standard_descriptors
+from txgear.daemon.late import ASKED
 from txgear.daemon.logpipe import guard_output
 from txgear.daemon.pidfile import PidFile
 from txgear.daemon.process import ProcessService
 from txgear.daemon.renewal import files_of
-from txgear.daemon.service import ASKED, BACKLOG
+from txgear.daemon.service import BACKLOG
 from txgear.daemon.sources import shown
 from txgear.daemon.startup import (
     StandardError,
@@ -48,8 +50,9 @@ from txgear.server.budget import UNFINISHED_MEMORY
 from txgear.server.settings import WORKER_GRACE, Settings
 from txgear.server.sockets import KeepAlive
 from txgear.server.values import COERCIONS
-from txgear.stores import default_url, make_store, sqlite_path
+from txgear.stores import Membership, default_url, make_store, sqlite_path
 from txgear.stores.hosts import TIMEOUT
+from txgear.stores.tenure import LENGTH
 from txgear.web.origins import host_name, named_origin
 
 MEMORY: Final = "memory:"
@@ -276,6 +279,26 @@ class Options(UsageOptions):
             COERCIONS["store-timeout"],
         ),
         (
+            "cluster-name",
+            None,
+            None,
+            "what this server is called among those of --cluster [default: the host and the process]",
+            COERCIONS["cluster-name"],
+        ),
+        (
+            "advertise",
+            None,
+            None,
+            "endpoint at which clients and workers reach this server; the others of --cluster show it",
+        ),
+        (
+            "lease",
+            None,
+            int(LENGTH),
+            "seconds after which the others of --cluster take over what a server had that does not answer",
+            COERCIONS["lease"],
+        ),
+        (
             "gearmand-table",
             None,
             None,
@@ -335,6 +358,7 @@ class Options(UsageOptions):
     ]
 
     optFlags: Sequence[Sequence[Any]] = [
+        ("cluster", None, "share the store with other servers, and take over the jobs of those that die"),
         ("keepalive", None, "use the --keepalive-... figures on accepted connections"),
         ("exceptions", None, "send WORK_EXCEPTION to all clients, not only to those that ask for it"),
         (
@@ -470,6 +494,9 @@ class Options(UsageOptions):
                 for name in ("web-host", "web-origin")
                 if name in given
             ]
+        if not self["cluster"]:
+            idle = ("cluster-name", "advertise", "lease")
+            notes += [f"--{name} has no effect without --cluster" for name in idle if name in given]
         if self.store is None:
             idle = ("store-password-file", "store-timeout", "queue-memory")
             notes += [f"--{name} has no effect with --store {MEMORY}" for name in idle if name in given]
@@ -510,13 +537,24 @@ class Options(UsageOptions):
     def _make_store(self) -> IJobStore | None:
         secret = password("store-password-file", self["store-password-file"], STORE_PASSWORD, os.environ)
         url = self.store_url()
+        membership = self._membership(url)
         if url == MEMORY:
             return None
         timeout = float(self["store-timeout"]) if "store-timeout" in self.given else None
         try:
-            return make_store(url, secret, timeout, own_folder=self["store"] is None)
+            return make_store(url, secret, timeout, own_folder=self["store"] is None, membership=membership)
         except ConfigurationError as error:
             raise ConfigurationError(f"--store: {error}") from error
+
+    def _membership(self, url: str) -> Membership | None:
+        """
+        @raise ConfigurationError: the store cannot be that of several servers.
+        """
+        if not self["cluster"]:
+            return None
+        if url == MEMORY or sqlite_path(url) is not None:
+            raise ConfigurationError(NO_CLUSTER)
+        return Membership(self["cluster-name"], self["advertise"] or "", float(self["lease"]))
 
     def spoken(self) -> list[IProtocolModule]:
         """What the ports speak."""

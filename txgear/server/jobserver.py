@@ -42,6 +42,7 @@ from txgear.security.tls import ServerTLS
 from txgear.server import turns
 from txgear.server.budget import Budget
 from txgear.server.census import Census
+from txgear.server.clusterview import Cluster
 from txgear.server.descriptors import Descriptors
 from txgear.server.guard import NO_RIGHTS, Guard
 from txgear.server.handshakes import HANDSHAKE_SECONDS, Handshakes, is_shaken, tls_under
@@ -105,6 +106,7 @@ class JobServer:
     @ivar config: the path of the file of policies and schedules, or C{None}. The service sets it.
     @ivar setup: how it was set up, for people. The service sets it.
     @ivar scheduler: submits jobs by the clock, once the service has started it.
+    @ivar cluster: its membership among other servers over one database, or C{None}. The service sets it.
     @ivar listens: tells whether the ports for jobs are open. The service sets it.
     @ivar web_channel: makes the protocol of a connection that speaks HTTP from now on; or says when it is to
         be asked again, which never fails. C{None} where HTTP is not spoken. The service sets it.
@@ -190,6 +192,7 @@ class JobServer:
         self.config: str | None = None
         self.setup = Setup()
         self.scheduler = Scheduler(self)
+        self.cluster: Cluster | None = None
         self.listens: Callable[[], bool] = lambda: True
         self.web_channel: Callable[[], Protocol | Deferred[None]] | None = None
         self._accepted = 0

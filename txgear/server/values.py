@@ -19,6 +19,10 @@ from txgear.protocol.textlines import LEVELS
 
 MAX_RETRIES: Final = 255
 MAX_WAKEUPS: Final = 255
+LEAST_LEASE: Final = 8
+"""Seconds: four beats of a store's owner."""
+LONGEST_NAME: Final = 255
+"""Characters of a server's name: the store has room for so many."""
 SMALLEST_MAX_PACKET: Final = 64 * 1024
 LARGEST_MAX_PACKET: Final = 2**32 - 1
 """A packet's header has 32 bits for it."""
@@ -89,6 +93,13 @@ def unit(text: str) -> str:
     return text
 
 
+def name(text: str) -> str:
+    """The coercion for C{--cluster-name}."""
+    if not text.isprintable() or not 0 < len(text) <= LONGEST_NAME:
+        raise ValueError(f"--cluster-name: 1 to {LONGEST_NAME} printable characters are wanted, not {text!r}")
+    return text
+
+
 def client(text: str) -> str:
     """The coercion for C{--tls-client}."""
     if text not in ("ask", "require"):
@@ -99,6 +110,7 @@ def client(text: str) -> str:
 COERCIONS: Final[dict[str, Callable[[str], Any]]] = {
     "backlog": number("backlog", 1, 65535),
     "can-do-timeout-unit": unit,
+    "cluster-name": name,
     "file-descriptors": number("file-descriptors", 0, 2**30),
     "http-port": number("http-port", 0, 65535),
     "http-tls-port": number("http-tls-port", 0, 65535),
@@ -108,6 +120,7 @@ COERCIONS: Final[dict[str, Callable[[str], Any]]] = {
     "keepalive-idle": number("keepalive-idle", -1, 32767),
     "keepalive-interval": number("keepalive-interval", -1, 32767),
     "max-packet": size("max-packet", SMALLEST_MAX_PACKET, LARGEST_MAX_PACKET),
+    "lease": number("lease", LEAST_LEASE, 3600),
     "port": number("port", 0, 65535),
     "queue-memory": size("queue-memory", SMALLEST_QUEUE_MEMORY),
     "store-timeout": number("store-timeout", 1, 3600),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.errors import ConfigurationError
 
@@ -58,8 +58,26 @@ def check_store(url: str, password: str | None = None) -> None:
         make_store(url, password)
 
 
+class Membership(NamedTuple):
+    """
+    What a server is among others that have the same store.
+
+    @ivar name: what it is called, for people; C{None} for where it runs.
+    @ivar address: where clients and workers reach it; empty where that is not said.
+    @ivar lease: seconds after which others take over what it has, if it does not answer.
+    """
+
+    name: str | None
+    address: str
+    lease: float
+
+
 def make_store(
-    url: str, password: str | None = None, timeout: float | None = None, own_folder: bool = False
+    url: str,
+    password: str | None = None,
+    timeout: float | None = None,
+    own_folder: bool = False,
+    membership: Membership | None = None,
 ) -> SqlStore:
     """
     Make the store that a URL names; nothing is connected or opened yet.
@@ -72,6 +90,7 @@ def make_store(
         known to stand still for longer when one of its nodes dies.
     @param own_folder: whether the folder of a SQLite file may be made; it may be where nobody named it,
         as it cannot be a typing mistake then.
+    @param membership: of a server that is one of several; none of them can have a SQLite file.
     @raise ConfigurationError: the URL makes no sense, or the database's driver is not installed.
     """
     path = sqlite_path(url)

@@ -57,6 +57,18 @@ class WhyTests(DurableBrokerTestCase):
         self.journal.unavailable = "no"
         self.assert_refused(STORE_UNAVAILABLE, None)
 
+    def test_a_store_that_another_server_may_have(self) -> None:
+        """Who joins a job there relies on it; who joins one that is on its way hears of it with that."""
+        stored = self.fixture.submit(None, unique=b"u")
+        stored.stored = True
+        self.fixture.submit(None, unique=b"v")
+        self.broker.dispatcher.trust(self.fixture.now + 1.0, self.fixture.now)
+        self.assertIs(self.fixture.submit(None, unique=b"u"), stored)
+        self.broker.dispatcher.trust(self.fixture.now, self.fixture.now)
+        self.fixture.submit(None, unique=b"v")
+        self.journal.unavailable = "no"
+        self.assert_refused(STORE_UNAVAILABLE, None, unique=b"u")
+
     def test_no_number_is_left(self) -> None:
         table = self.broker.table
         table.reserved = table.last_number

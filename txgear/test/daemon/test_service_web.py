@@ -10,7 +10,8 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 from twisted.logger import capturedLogs, formatEvent
 
-from txgear.daemon.service import ASKED, ServerService
+from txgear.daemon.late import ASKED
+from txgear.daemon.service import ServerService
 from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError
 from txgear.test.daemon.test_service import ServiceTestCase

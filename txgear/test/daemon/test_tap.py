@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from txgear import __version__
+from txgear.daemon.clustered import NO_CLUSTER
 from txgear.daemon.startup import NotStarted
 from txgear.daemon.tap import Options, default_prefix, makeService, named, password, protocol_modules
 from txgear.errors import ConfigurationError
@@ -24,7 +25,10 @@ from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.policies import Policy
 from txgear.protocol.constants import MAX_PACKET
 from txgear.server.settings import Settings
-from txgear.server.values import COERCIONS
+from txgear.server.values import COERCIONS, LEAST_LEASE, LONGEST_NAME
+from txgear.stores import Membership
+from txgear.stores.schema import MAX_NAME
+from txgear.stores.tenure import BEAT_SECONDS
 from txgear.test.cli.care.test_gearmandtable import hide
 from txgear.test.support.extras import needs
 
@@ -217,6 +221,31 @@ class OptionsTests(SynchronousTestCase):
         )
         right = ("--http-port=1", "-r", "http", "--keepalive", "--keepalive-idle=60", "--queue-memory=1G")
         self.assertEqual(parsed(*right).notes, [])
+
+    def test_cluster(self) -> None:
+        """Which stores several servers can have; what it says has no effect without it."""
+        for url in ("memory:", "sqlite:////tmp/x.sqlite"):
+            self.assertIn(NO_CLUSTER, self.refusal("--cluster", f"--store={url}"))
+        for option, wrong in (("lease", "7"), ("lease", "3601"), ("cluster-name", "")):
+            self.assertIn(f"--{option}", self.refusal("--cluster", f"--{option}={wrong}"))
+        self.assertEqual(
+            parsed("--store=memory:", "--lease=9", "--cluster-name=a", "--advertise=a:4730").notes,
+            [
+                "--cluster-name has no effect without --cluster",
+                "--advertise has no effect without --cluster",
+                "--lease has no effect without --cluster",
+            ],
+        )
+        self.assertEqual((LEAST_LEASE, LONGEST_NAME), (4 * BEAT_SECONDS, MAX_NAME))
+
+    @needs("psycopg")
+    def test_member_of_a_cluster(self) -> None:
+        """It says who it is, and how long others are to wait for it."""
+        options = parsed("--cluster", "--store=postgresql://u@h/d", "--cluster-name=a", "--lease=20")
+        self.assertEqual(options._membership("postgresql://u@h/d"), Membership("a", "", 20.0))
+        self.assertEqual(options.notes, [])
+        options = parsed("--cluster", "--store=postgresql://u@h/d", "--advertise=tls:a:4731")
+        self.assertEqual(options._membership("postgresql://u@h/d"), Membership(None, "tls:a:4731", 8.0))
 
     def test_unknown(self) -> None:
         """An option or an argument that is not ours is named."""

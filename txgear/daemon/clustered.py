@@ -1,0 +1,110 @@
+"""
+A service in a cluster: it joins when it starts, and starts anew where others have taken over what it had.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from txgear.cluster.member import Member
+from txgear.errors import ConfigurationError
+from txgear.interfaces import IJobStore, IPartedStore
+from txgear.journal.timer import Timer
+from txgear.server.jobserver import JobServer
+
+NO_CLUSTER: Final = (
+    "--cluster: a store that several servers can have is wanted: --store postgresql://... or mysql://..."
+)
+PACE_SECONDS: Final = 10.0
+"""
+Seconds from one start to the next at the least: who is too slow again and again is not to end all connections
+each time at once.
+"""
+
+
+class Restartable(Protocol):
+    """A service that can be started again."""
+
+    running: int
+
+    def stopService(self) -> Deferred[None]:
+        """Stop."""
+
+    def start_again(self) -> None:
+        """Start once more, or end."""
+
+
+class Clustered:
+    """
+    One service's.
+
+    @ivar begins_anew: whether it has stopped, or is about to, and will start again by itself.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, service: Restartable) -> None:
+        self.begins_anew = False
+        self._reactor = reactor
+        self._service = service
+        self._timer = Timer(reactor, self._start)
+        self._member: Member | None = None
+        self._joined_at = 0.0
+
+    def lease(self, store: IJobStore | None) -> float:
+        """
+        @return: seconds of the lease of a store that several servers have.
+        @raise ConfigurationError: it is none.
+        """
+        if store is None or not IPartedStore.providedBy(store):
+            raise ConfigurationError(NO_CLUSTER)
+        seconds: float = store.lease_seconds
+        return seconds
+
+    def join(self, server: JobServer, store: Any) -> None:
+        """A server has started, with this store."""
+        self.begins_anew = False
+        self._joined_at = self._reactor.seconds()
+        server.cluster = self._member = Member(server, store)
+        self._member.start()
+
+    def leave(self, was_running: bool) -> None:
+        """
+        The service is told to stop.
+
+        @param was_running: whether it ran; otherwise it is to stay as it is, and not to start again.
+        """
+        if self._member is not None:
+            self._member.stop()
+            self._member = None
+        if not was_running:
+            self.begins_anew = False
+            self._timer.cancel()
+
+    def begin_anew(self) -> None:
+        """Another server has a part that was this one's: of stored jobs this one knows nothing for sure."""
+        self.log.critical(
+            "another server has taken over jobs of this one, which was not heard of for the length of its"
+            " lease: all connections end, and this server starts anew without stored jobs; what clients"
+            " were waiting for here they have to submit again"
+        )
+        self.begins_anew = True
+        # Not in the middle of the turn that has found out.
+        self._reactor.callLater(0, self._stop)
+
+    def _stop(self) -> None:
+        if self.begins_anew and self._service.running:
+            _ = self._service.stopService().addCallbacks(self._stopped, self._defect)
+
+    def _stopped(self, result: None) -> None:
+        if self.begins_anew:
+            self._timer.start(max(self._joined_at + PACE_SECONDS - self._reactor.seconds(), 0.0))
+
+    def _start(self) -> None:
+        self._service.start_again()
+
+    def _defect(self, failure: Any) -> None:
+        self.log.failure("the server has not stopped", failure)

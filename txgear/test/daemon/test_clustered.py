@@ -1,0 +1,190 @@
+"""Tests of L{txgear.daemon.clustered}, and of a service with C{--cluster}."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
+
+from txgear.daemon.clustered import NO_CLUSTER, PACE_SECONDS, Clustered
+from txgear.daemon.service import ServerService
+from txgear.errors import ConfigurationError, StoreUnavailable
+from txgear.interfaces import IJobStore
+from txgear.protocol.constants import CAN_DO, GRAB_JOB, JOB_ASSIGN, JOB_CREATED
+from txgear.protocol.packets import request, response
+from txgear.stores.memory import MemoryStore
+from txgear.test.daemon.test_service import ServiceTestCase
+from txgear.test.support.cluster import SIZE, ClusterStore, Database
+from txgear.test.support.journal import PATIENCE
+from txgear.test.support.server import submit
+
+
+class LargeStore(ClusterStore):
+    """One that has numbers for a server of the usual size."""
+
+    def reserve(self, count: int) -> int:
+        return super().reserve(min(count, SIZE // 2))
+
+
+class ClusteredTests(ServiceTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.database = Database()
+        self.store = LargeStore(self.database, "a")
+        self.protocols: list[Any] = []
+        self.threads = set(threading.enumerate())
+        self.addCleanup(self.join)
+
+    def join(self) -> None:
+        for thread in set(threading.enumerate()) - self.threads:
+            thread.join(PATIENCE)
+            self.assertFalse(thread.is_alive())
+
+    def service(self, *words: str, reactor: Any = None, store: IJobStore | None = None) -> ServerService:
+        made = super().service(*words, reactor=reactor)
+        options = {**made._options, "cluster": True}
+        self.ended: list[bool] = []
+        service = ServerService(self.reactor, options=options, store=store)
+        service.end = lambda: self.ended.append(True)
+        return service
+
+    def begin(self) -> ServerService:
+        service = self.started(store=self.store)
+        self.settle(service)
+        return service
+
+    def pass_time(self, service: ServerService, seconds: float) -> None:
+        for _ in range(round(10 * seconds)):
+            self.reactor.advance(0.1)
+            if service.running:
+                self.settle(service)
+
+    def connect(self) -> tuple[Any, StringTransport]:
+        protocol, transport = super().connect()
+        self.protocols.append(protocol)
+        return protocol, transport
+
+    def leave(self) -> None:
+        """All connections end."""
+        protocols, self.protocols = self.protocols, []
+        for protocol in protocols:
+            protocol.connectionLost(Failure(ConnectionDone()))
+
+    def stop(self, service: ServerService) -> None:
+        self.leave()
+        stopped = service.stopService()
+        while not stopped.called:
+            self.reactor.deliver()
+        self.successResultOf(stopped)
+
+    def is_taken(self) -> None:
+        """Another server takes what this one has."""
+        for row in self.database.leases.values():
+            row.owner, row.term, row.name = b"other", row.term + 1, "b"
+
+    def lose(self, service: ServerService) -> list[str]:
+        """It finds out; what it says."""
+        self.is_taken()
+        with capturedLogs() as events:
+            for _ in range(30):
+                self.reactor.advance(0.1)
+                if service.server.journal is not None and service.server.journal.busy:
+                    self.settle(service)
+                if not service.running:
+                    break
+            self.leave()
+            while service._waiting:
+                self.reactor.deliver()
+        return [formatEvent(event) for event in events]
+
+    def test_it_takes_what_nobody_has(self) -> None:
+        service = self.begin()
+        protocol, transport = self.connect()
+        protocol.dataReceived(submit())
+        self.settle(service)
+        self.assertEqual(transport.value()[:4], response(JOB_CREATED, b"")[:4])
+        self.stop(service)
+        self.assertEqual({row.owner for row in self.database.leases.values()}, {b""})
+        self.reactor.tcpServers.clear()
+        service = self.begin()
+        protocol, transport = self.connect()
+        protocol.dataReceived(request(CAN_DO, b"f") + request(GRAB_JOB))
+        self.settle(service)
+        transport.clear()
+        protocol.dataReceived(request(GRAB_JOB))
+        self.assertEqual(transport.value()[4:8], response(JOB_ASSIGN)[4:8])
+        self.stop(service)
+
+    def test_others_have_taken_over(self) -> None:
+        """It starts anew, but not at once."""
+        service = self.begin()
+        _, transport = self.connect()
+        first = service.server
+        lines = self.lose(service)
+        self.assertTrue(any("starts anew without stored jobs" in line for line in lines), lines)
+        self.assertTrue(transport.disconnecting)
+        self.assertFalse(service.running)
+        self.pass_time(service, PACE_SECONDS - 3.5)
+        self.assertFalse(service.running)
+        self.pass_time(service, 4)
+        self.assertTrue(service.running)
+        self.assertIsNot(service.server, first)
+        self.addCleanup(service.server.stop)
+        self.assertEqual(len(self.store.parts), 1)
+        self.assertEqual(self.ended, [])
+        self.stop(service)
+
+    def test_it_is_ended_meanwhile(self) -> None:
+        service = self.begin()
+        self.lose(service)
+        self.stop(service)
+        self.pass_time(service, 2 * PACE_SECONDS)
+        self.assertFalse(service.running)
+
+    def test_it_is_ended_before(self) -> None:
+        service = self.begin()
+        service.store_taken()
+        self.stop(service)
+        self.pass_time(service, 2 * PACE_SECONDS)
+        self.assertFalse(service.running)
+
+    def test_it_cannot_start(self) -> None:
+        """Then it ends, for whoever starts it once more."""
+        service = self.begin()
+        self.lose(service)
+        self.store.is_cut = True
+        with capturedLogs():
+            self.pass_time(service, PACE_SECONDS)
+        self.assertFalse(service.running)
+        self.assertEqual(self.ended, [True])
+
+    def test_other_stores(self) -> None:
+        for store in (None, MemoryStore()):
+            service = self.service(store=store)
+            with capturedLogs():
+                error = self.assertRaises(ConfigurationError, service.startService)
+            self.assertEqual(str(error), NO_CLUSTER)
+
+    def test_a_defect(self) -> None:
+        """It is told."""
+
+        class Failing:
+            running = 1
+
+            def stopService(self) -> Any:
+                from twisted.internet.defer import fail
+
+                return fail(StoreUnavailable("gone"))
+
+            def start_again(self) -> None:
+                raise AssertionError
+
+        clustered = Clustered(self.reactor, Failing())
+        with capturedLogs():
+            clustered.begin_anew()
+            self.reactor.advance(0)
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
