@@ -311,6 +311,9 @@ class IPartedStore(ILeasedStore):
     A store that several servers have at once, each a part of the job numbers, and with it all jobs in it. A
     server's own are the part that it makes when it opens the store, which is empty, and those that it takes
     over. All other methods speak of the server's own jobs only.
+
+    After L{txgear.errors.StoreTaken} the server has none of its parts any more, and L{open} makes a new one,
+    which is empty: what the server knows of stored jobs is to be forgotten first.
     """
 
     lease_seconds: float = Attribute(

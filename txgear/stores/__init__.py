@@ -16,6 +16,7 @@ from txgear.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from txgear.stores.serverdialect import ServerDialect
     from txgear.stores.sql import SqlStore
 
 SCHEMES: Final = ("sqlite", "postgresql", "mysql", "mariadb")
@@ -90,24 +91,32 @@ def make_store(
         known to stand still for longer when one of its nodes dies.
     @param own_folder: whether the folder of a SQLite file may be made; it may be where nobody named it,
         as it cannot be a typing mistake then.
-    @param membership: of a server that is one of several; none of them can have a SQLite file.
+    @param membership: of a server that is one of several; none of them can have a SQLite file. The store is
+        an L{IPartedStore<txgear.interfaces.IPartedStore>} then.
     @raise ConfigurationError: the URL makes no sense, or the database's driver is not installed.
     """
     path = sqlite_path(url)
     from txgear.stores.sql import SqlStore
 
     if path is not None:
+        if membership is not None:
+            raise ConfigurationError("a SQLite file has one server: several need PostgreSQL or MariaDB")
         from txgear.stores.sqlite import SQLite
 
         return SqlStore(SQLite(path, own_folder))
-    scheme = url.partition("://")[0]
-    if scheme == "postgresql":
+    if url.partition("://")[0] == "postgresql":
         from txgear.stores.postgresql import PostgreSQL
 
-        return SqlStore(PostgreSQL(url, password, timeout))
-    from txgear.stores.mysql import MySQL
+        dialect: ServerDialect = PostgreSQL(url, password, timeout)
+    else:
+        from txgear.stores.mysql import MySQL
 
-    return SqlStore(MySQL(url, password, timeout))
+        dialect = MySQL(url, password, timeout)
+    if membership is None:
+        return SqlStore(dialect)
+    from txgear.stores.partedstore import PartedStore
+
+    return PartedStore(dialect, membership)
 
 
 def default_url(port: int, environ: Mapping[str, str], root: bool) -> str:

@@ -42,6 +42,8 @@ class LaneCounts:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
         self._known: set[int] = set()
+        # Our parts, where there may be others.
+        self._ours: set[int] = set()
         self._made = 0
         self._sweep_at = 0
         self._sums_text = cache(self._make_sums)
@@ -60,9 +62,15 @@ class LaneCounts:
         self._rows = statements.text(select(func.count()).select_from(lanes))
         self._sweep = statements.text(delete(lanes).where(lanes.c.jobs == parameter(lanes.c.jobs)))
 
-    def forget(self) -> None:
-        """A transaction was rolled back, or there may have been others: nothing is known."""
+    def forget(self, parts: Parts | None = None) -> None:
+        """
+        A transaction was rolled back, or there may have been others: nothing is known.
+
+        @param parts: those that are ours from now on, if they are not as before.
+        """
         self._known.clear()
+        if parts is not None:
+            self._ours = {part.part for part in parts.all} if parts.bounds else set()
 
     def all(self, cursor: DBAPICursor, parts: Parts) -> list[LaneCount]:
         """Each lane that has jobs in these parts, once for all of them."""
@@ -127,7 +135,13 @@ class LaneCounts:
 
     def _delete_empty(self, cursor: DBAPICursor) -> None:
         """Delete the rows of lanes without jobs; that is done again when as many have come as there are."""
-        cursor.execute(self._sweep, (0,))
+        if self._ours:
+            # Others know their rows to be there; and a condition without an index would lock all.
+            rows = self._read(cursor, 0, LAST)
+            empty = [row[0] for row in rows if not row[4] and row[3] in self._ours]
+            self._statements.delete(cursor, lanes, empty)
+        else:
+            cursor.execute(self._sweep, (0,))
         self._known.clear()
         cursor.execute(self._rows)
         self._sweep_at = max(MOST_EMPTY, cursor.fetchall()[0][0])

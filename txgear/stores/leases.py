@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, insert, literal_column, select, update
@@ -22,15 +22,16 @@ from twisted.logger import Logger
 
 from txgear.errors import StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.stores import migrations
+from txgear.stores.parts import WHOLE, Part
+from txgear.stores.repeats import Undone
 from txgear.stores.schema import LEASES_SINCE, MAX_NAME, leases
 from txgear.stores.statements import parameter
-from txgear.stores.tenure import NOBODY, Judgement, LeaseRow, Session, Tenure
+from txgear.stores.tenure import LENGTH, NOBODY, Judgement, LeaseRow, Session, Tenure
+from txgear.stores.verdicts import Verdict
 
 if TYPE_CHECKING:
     from txgear.stores.serverdialect import ServerDialect
 
-PART: Final = 1
-"""The only part of the jobs that there is."""
 INTERVAL: Final = 0.1
 """Seconds between two looks at the row."""
 LOCK_SECONDS: Final = 3.0
@@ -44,9 +45,39 @@ def own_name() -> str:
     return f"{socket.gethostname()}, process {os.getpid()}"[:MAX_NAME]
 
 
+def prepare(
+    dialect: ServerDialect,
+    connection: Connection,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """
+    Bring tables from before the lease to the revision that has it. A lock keeps others off meanwhile.
+
+    @param connection: outside of a transaction, and so it is afterwards.
+    @raise StoreUnusable: a server of a version before is there, or one that does the same.
+    """
+    until = clock() + LOCK_SECONDS
+    while (migrations.revision(connection) or "") < LEASES_SINCE:
+        # Otherwise the database goes on showing what it has shown.
+        connection.rollback()
+        if dialect.lock(connection):
+            migrations.upgrade(connection, LEASES_SINCE)
+            connection.commit()
+            dialect.unlock(connection)
+            return
+        connection.rollback()
+        if clock() >= until:
+            raise StoreUnusable("it is in use by another server")
+        sleep(INTERVAL)
+    connection.rollback()
+
+
 class Lease:
     """
     The lease of one part, over whichever connection the store has.
+
+    @ivar part: the part.
     """
 
     log = Logger()
@@ -54,26 +85,39 @@ class Lease:
     def __init__(
         self,
         dialect: ServerDialect,
+        part: Part = WHOLE,
         *,
+        name: str = "",
+        address: str = "",
+        length: float = LENGTH,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """
+        @param name: what this server is called, for people; by default where it runs.
+        @param address: where clients reach it, of several servers.
+        @param length: seconds for which another's row has to stand still.
+        """
+        self.part = part
         self._dialect = dialect
+        self._name = name or own_name()
+        self._address = address
         self._clock = clock
         self._wall_clock = wall_clock
         self._sleep = sleep
-        self._tenure = Tenure(os.urandom)
+        self._tenure = Tenure(os.urandom, length)
         text, columns = dialect.statements.text, leases.c
         mine = [columns[name] == parameter(columns[name]) for name in ("part", "owner", "term", "beat")]
-        new = {name: parameter(columns[name]) for name in ("owner", "term", "beat", "name", "session")}
+        new = {name: parameter(columns[name]) for name in LeaseRow._fields}
+        bounds = {name: parameter(columns[name]) for name in ("first", "next", "end")}
         beat = columns.beat + literal_column("1")
         self._look_text = text(
             select(*(columns[name] for name in LeaseRow._fields)).where(
                 columns.part == parameter(columns.part)
             )
         )
-        self._make_text = text(insert(leases).values(part=parameter(columns.part), **new))
+        self._make_text = text(insert(leases).values(part=parameter(columns.part), **new, **bounds))
         self._replace_text = text(update(leases).values(**new).where(*mine))
         self._return_text = text(
             update(leases).values(beat=beat, session=parameter(columns.session)).where(*mine)
@@ -81,28 +125,6 @@ class Lease:
         self._fence_text = text(update(leases).values(beat=beat).where(*mine))
 
     # To have it
-
-    def prepare(self, connection: Connection) -> None:
-        """
-        Bring tables from before the lease to the revision that has it. A lock keeps others off meanwhile.
-
-        @param connection: outside of a transaction, and so it is afterwards.
-        @raise StoreUnusable: a server of a version before is there, or one that does the same.
-        """
-        until = self._clock() + LOCK_SECONDS
-        while (migrations.revision(connection) or "") < LEASES_SINCE:
-            # Otherwise the database goes on showing what it has shown.
-            connection.rollback()
-            if self._dialect.lock(connection):
-                migrations.upgrade(connection, LEASES_SINCE)
-                connection.commit()
-                self._dialect.unlock(connection)
-                return
-            connection.rollback()
-            if self._clock() >= until:
-                raise StoreUnusable("it is in use by another server")
-            self._sleep(INTERVAL)
-        connection.rollback()
 
     def take(self, driver: DBAPIConnection) -> None:
         """
@@ -114,23 +136,23 @@ class Lease:
         @raise StoreUnusable: another server has it.
         @raise StoreUnavailable: nobody can say.
         """
-        self._tenure.begin()
-        until = self._clock() + PATIENCE
         with self._dialect.autocommit(driver):
             cursor = self._dialect.cursor(driver)
-            session = self._dialect.session(driver, cursor)
-            while not self._settle(cursor, session):
-                if self._clock() >= until:
-                    raise StoreUnavailable("it answers too slowly to tell whether another server has it")
-                self._sleep(INTERVAL)
+            take_all([self], cursor, self._dialect.session(driver, cursor), self._clock, self._sleep)
             cursor.close()
-        if self._tenure.has_lost:
-            self._tell_of_loss()
 
-    def _settle(self, cursor: DBAPICursor, session: str) -> bool:
+    def begin(self) -> None:
+        """Begin to look."""
+        self._tenure.begin()
+
+    def settle(self, cursor: DBAPICursor, session: str) -> bool:
         """Look once, and do what is to be done; whether we have it."""
         asked = self._clock()
         row = self._look(cursor)
+        if row is None:
+            if self._tenure.held is not None:
+                raise StoreTaken("another server has taken it, and has deleted the row of its lease")
+            raise Undone("the row of a lease has gone meanwhile", Verdict.CONFLICT)
         answered = self._clock()
         gone = self._dialect.look_at(cursor, row.session) is Session.GONE
         verdict = self._tenure.judge(row, asked, answered, gone=gone)
@@ -144,14 +166,16 @@ class Lease:
             return self._come_back(cursor, session)
         return self._replace(cursor, row, session)
 
-    def _look(self, cursor: DBAPICursor) -> LeaseRow:
+    def _look(self, cursor: DBAPICursor) -> LeaseRow | None:
         while True:
-            cursor.execute(self._look_text, (PART,))
+            cursor.execute(self._look_text, (self.part.part,))
             if found := cursor.fetchall():
                 owner, *rest = found[0]
                 return LeaseRow(bytes(owner), *rest)
+            if self.part != WHOLE:
+                return None
             try:
-                cursor.execute(self._make_text, (PART, NOBODY, 0, 0, "", ""))
+                cursor.execute(self._make_text, (WHOLE.part, *LeaseRow(NOBODY, 0, 0), 0, 0, 0))
             except self._dialect.driver_module.IntegrityError:
                 # Somebody else has made it.
                 continue
@@ -165,7 +189,7 @@ class Lease:
         if held.session != session:
             # The database may believe in that connection for hours, and keep the row locked.
             self._dialect.end_session(cursor, held.session)
-        mine = (session, PART, held.owner, held.term, held.beat)
+        mine = (session, self.part.part, held.owner, held.term, held.beat)
         if not self._change(cursor, self._return_text, mine, held):
             return False
         self._tenure.beat(self._wall_clock(), session)
@@ -173,8 +197,53 @@ class Lease:
 
     def _replace(self, cursor: DBAPICursor, row: LeaseRow, session: str) -> bool:
         """Take it from whoever has it, if the row is as it was read."""
-        new = self._tenure.proposal(row, own_name(), session)
-        if not self._change(cursor, self._replace_text, (*new, PART, *row.moment), row):
+        new = self._tenure.proposal(row, self._name, session, self._address)
+        if not self._change(cursor, self._replace_text, (*new, self.part.part, *row.moment), row):
+            self._tenure.not_done(new)
+            return False
+        self._tenure.done(new, self._wall_clock())
+        return True
+
+    def make(self, cursor: DBAPICursor, session: str) -> bool:
+        """
+        Make the row of a new part, under autocommit.
+
+        @return: whether it is made; if not, another server was quicker.
+        """
+        new = self._tenure.proposal(LeaseRow(NOBODY, 0, 0), self._name, session, self._address)
+        part, first, end = self.part
+        try:
+            cursor.execute(self._make_text, (part, *new, first, first, end))
+        except self._dialect.driver_module.Error as error:
+            if self._dialect.verdict(error) not in (Verdict.CONFLICT, Verdict.DUPLICATE):
+                raise
+            self._tenure.not_done(new)
+            return False
+        self._tenure.done(new, self._wall_clock())
+        return True
+
+    def seize(self, cursor: DBAPICursor, session: str, moment: tuple[bytes, int, int]) -> bool:
+        """
+        Take the lease of another server over, under autocommit, if the row is as somebody has read it.
+
+        @return: whether it is ours; if an error of the driver is raised, nobody knows.
+        """
+        row = self._look(cursor)
+        if row is None or row.moment != moment:
+            return False
+        new = self._tenure.proposal(row, self._name, session, self._address)
+        try:
+            cursor.execute(self._replace_text, (*new, self.part.part, *moment))
+        except self._dialect.driver_module.Error as error:
+            locked = self._dialect.is_locked(error)
+            if not locked and self._dialect.verdict(error) is not Verdict.CONFLICT:
+                raise
+            self._tenure.not_done(new)
+            if locked and self._dialect.look_at(cursor, row.session) is Session.WAITING:
+                # A server that stands still in the middle of a transaction may do so for ever.
+                self._dialect.end_session(cursor, row.session)
+            return False
+        if cursor.rowcount != 1:
             self._tenure.not_done(new)
             return False
         self._tenure.done(new, self._wall_clock())
@@ -212,7 +281,10 @@ class Lease:
                 f"it is in use by another server: {_shown(row)}, in a transaction that takes long"
             )
 
-    def _tell_of_loss(self) -> None:
+    def tell_of_loss(self) -> None:
+        """Log that the database is as it was before, if it is."""
+        if not self._tenure.has_lost:
+            return
         since = self._tenure.lost_since
         self.log.critical(
             "the database {store} has lost what it had confirmed, since {since}: an earlier state has come"
@@ -229,6 +301,11 @@ class Lease:
         assert held is not None
         return held
 
+    @property
+    def owners(self) -> set[bytes]:
+        """Who we are in the row, or may be."""
+        return self._tenure.owners
+
     # While we have it
 
     def fence(self, driver: DBAPIConnection, cursor: DBAPICursor) -> None:
@@ -240,10 +317,10 @@ class Lease:
         """
         held = self._held
         self._dialect.execute_first(
-            driver, cursor, self._fence_text, (PART, held.owner, held.term, held.beat)
+            driver, cursor, self._fence_text, (self.part.part, held.owner, held.term, held.beat)
         )
         if cursor.rowcount != 1:
-            cursor.execute(self._look_text, (PART,))
+            cursor.execute(self._look_text, (self.part.part,))
             rows = [LeaseRow(bytes(owner), *rest) for owner, *rest in cursor.fetchall()]
             if rows and self._tenure.is_anothers(rows[0]):
                 raise StoreTaken(f"another server has taken it: {_shown(rows[0])}")
@@ -256,14 +333,38 @@ class Lease:
     def let_go(self, cursor: DBAPICursor) -> None:
         """Give it up, in a transaction that began with L{fence}: the next server need not wait."""
         held = self._held
-        cursor.execute(
-            self._replace_text,
-            (NOBODY, held.term, held.beat + 1, "", "", PART, held.owner, held.term, held.beat + 1),
-        )
+        nobody = LeaseRow(NOBODY, held.term, held.beat + 1)
+        mine = (self.part.part, held.owner, held.term, held.beat + 1)
+        cursor.execute(self._replace_text, (*nobody, *mine))
 
     def end(self) -> None:
         """The store is closed: what comes next is a new server."""
         self._tenure.end()
+
+
+def take_all(
+    wanted: Sequence[Lease],
+    cursor: DBAPICursor,
+    session: str,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """
+    Have several leases, under autocommit. Of all of them at once it is seen whether they stand still.
+
+    @param session: the name of the connection.
+    @raise StoreError: as L{Lease.take} does.
+    """
+    for lease in wanted:
+        lease.begin()
+    until = clock() + PATIENCE
+    left = list(wanted)
+    while left := [lease for lease in left if not lease.settle(cursor, session)]:
+        if clock() >= until:
+            raise StoreUnavailable("it answers too slowly to tell whether another server has it")
+        sleep(INTERVAL)
+    for lease in wanted:
+        lease.tell_of_loss()
 
 
 def _shown(row: LeaseRow) -> str:

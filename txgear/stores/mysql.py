@@ -279,6 +279,12 @@ class MySQL(ServerDialect):
         yield
         connection.autocommit(False)
 
+    @contextmanager
+    def short_waits(self, cursor: DBAPICursor) -> Iterator[None]:
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
+        yield
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", (ceil(self.timeout),))
+
     def session(self, driver: DBAPIConnection, cursor: DBAPICursor) -> str:
         connection: Any = driver
         cursor.execute("SELECT VERSION()")

@@ -222,6 +222,16 @@ class PostgreSQL(ServerDialect):
         with connection.pipeline():
             cursor.execute(text, parameters)
 
+    @contextmanager
+    def short_waits(self, cursor: DBAPICursor) -> Iterator[None]:
+        if self.is_pooled:
+            # Whoever has the session next would have that, too.
+            yield
+            return
+        cursor.execute("SET lock_timeout = 1000")
+        yield
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", self._timeouts()[:1])
+
     def session(self, driver: DBAPIConnection, cursor: DBAPICursor) -> str:
         connection: Any = driver
         cursor.execute(SESSION)

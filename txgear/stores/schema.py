@@ -181,7 +181,10 @@ leases: Final = Table(
     _column("name", String(MAX_NAME)),
     # The database's own words for the owner's connection; empty where they tell nothing.
     _column("session", String(MAX_NAME)),
-    # The first job number of the part, the first that is not reserved, and the first above all.
+    # Where clients reach the owner; empty where that was not said.
+    _column("address", String(MAX_NAME), "''"),
+    # The first job number of the part, the first that is not reserved, and the first above all; 0 is its end
+    # where it is all there is, and txgear_numbers counts.
     _column("first", BigInteger(), "0"),
     _column("next", BigInteger(), "0"),
     _column("end", BigInteger(), "0"),

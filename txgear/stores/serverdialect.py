@@ -205,6 +205,12 @@ class ServerDialect(StoreDialect):
         """Execute the first statement of a transaction."""
         cursor.execute(text, parameters)
 
+    @contextmanager
+    @abstractmethod
+    def short_waits(self, cursor: DBAPICursor) -> Iterator[None]:
+        """Nobody waits for a lock for longer than a second meanwhile; under autocommit."""
+        yield
+
     @abstractmethod
     def session(self, driver: DBAPIConnection, cursor: DBAPICursor) -> str:
         """

@@ -18,7 +18,6 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from zope.interface import alsoProvides, implementer
 
 from txgear.broker.records import (
-    LAST_NUMBER,
     Batch,
     HistoryChunk,
     JobChange,
@@ -36,10 +35,11 @@ from txgear.interfaces import IHistoryStore, ILeasedStore, IPatientStore, IRepor
 from txgear.stores import leftovers, migrations, schema
 from txgear.stores.dialects import OPTIONS, READ_ONLY, StoreDialect
 from txgear.stores.filling import Filling
+from txgear.stores.holdings import Holdings
 from txgear.stores.lanecounts import LaneCounts
-from txgear.stores.leases import Lease
+from txgear.stores.leases import prepare
 from txgear.stores.leftovers import Leftovers
-from txgear.stores.parts import Parts
+from txgear.stores.parts import WHOLE, Parts
 from txgear.stores.places import Tally, segment_of, segments_of
 from txgear.stores.repeats import MOST_REPEATS, Repeats, Undone
 from txgear.stores.serverdialect import ServerDialect
@@ -54,6 +54,10 @@ OPENING_ADVICE: Final = {Verdict.REFUSED: "make room", Verdict.READ_ONLY: READ_O
 
 MOST_CHARACTERS: Final = 300
 """Characters of a database's message that are passed on at the most."""
+
+
+class UsedUp(StoreRefused):
+    """There are not as many job numbers left as are to be reserved."""
 
 
 @implementer(IHistoryStore, IReportingStore, IPatientStore)
@@ -78,12 +82,13 @@ class SqlStore:
         self._statements = dialect.statements
         self._questions = dialect.questions
         self._lanes = LaneCounts(dialect.statements)
-        self._parts = Parts(b"")
+        self._salt = b""
+        self._parts = Parts(self._salt)
         self._driver: Any = dialect.driver_module
         self._connection: Connection | None = None
         # A file has a lock, which L{StoreDialect.prepare} takes.
-        self._lease = Lease(dialect) if isinstance(dialect, ServerDialect) else None
-        if self._lease is not None:
+        self._holdings = Holdings(dialect) if isinstance(dialect, ServerDialect) else None
+        if self._holdings is not None:
             alsoProvides(self, ILeasedStore)
         # The end of the numbers that we have reserved.
         self._reserved = 0
@@ -118,10 +123,7 @@ class SqlStore:
                 self._dialect.set_up(connection)
                 connection.commit()
                 self._check_revision(connection, existing)
-                if self._lease is not None:
-                    self._lease.prepare(connection)
-                    self._lease.take(_driver_of(connection))
-                self._bring_up_to_date(connection)
+                self._move_in(connection)
             except BaseException:
                 _close_at_once(connection)
                 self._dialect.leave()
@@ -137,6 +139,13 @@ class SqlStore:
             raise self._open_error(error) from error
         self._connection = connection
 
+    def _move_in(self, connection: Connection) -> None:
+        """Have the store, and see that it can be used."""
+        if isinstance(self._dialect, ServerDialect) and self._holdings is not None:
+            prepare(self._dialect, connection)
+            self._holdings.have_all(driver_of(connection))
+        self._bring_up_to_date(connection)
+
     def _connect(self) -> Connection:
         try:
             return self._dialect.engine.connect()
@@ -144,10 +153,10 @@ class SqlStore:
             raise
         except TypeError as error:
             # The driver does not have that argument.
-            raise StoreUnusable(f"{_one_line(str(error))}: {OPTIONS}") from error
+            raise StoreUnusable(f"{one_line(str(error))}: {OPTIONS}") from error
         except (SQLAlchemyError, OSError, RuntimeError, ValueError) as error:
             # A certificate that is not there.
-            raise StoreUnusable(_one_line(str(error))) from error
+            raise StoreUnusable(one_line(str(error))) from error
 
     def _check_revision(self, connection: Connection, existing: bool) -> None:
         revision, newest = migrations.revision(connection), schema.REVISIONS[-1]
@@ -165,15 +174,15 @@ class SqlStore:
         """A transaction of the opening, in SQLAlchemy's words."""
         if self._dialect.begin:
             connection.exec_driver_sql(self._dialect.begin)
-        if self._lease is not None:
-            driver = _driver_of(connection)
+        if self._holdings is not None:
+            driver = driver_of(connection)
             cursor = self._dialect.cursor(driver)
             self._dialect.begin_work(cursor)
-            self._lease.fence(driver, cursor)
+            self._holdings.fence(driver, cursor)
         yield
         connection.commit()
-        if self._lease is not None:
-            self._lease.committed()
+        if self._holdings is not None:
+            self._holdings.committed()
 
     def _bring_up_to_date(self, connection: Connection) -> None:
         """Make the tables, or bring them to the newest revision; see that they can be read and written."""
@@ -199,22 +208,32 @@ class SqlStore:
             raise StoreUnusable(
                 f"its table {schema.numbers} has {len(found)} rows instead of one: restore a backup"
             )
-        connection.execute(update(schema.numbers).values(next=max(found[0], self._reserved)))
+        if self._holdings is not None and (home := self._holdings.parts[-1]) != WHOLE:
+            cursor = self._dialect.cursor(driver_of(connection))
+            first = self._holdings.next(cursor, home)
+            self._holdings.advance(cursor, home, max(first, min(self._reserved, home.end)))
+        else:
+            connection.execute(update(schema.numbers).values(next=max(found[0], self._reserved)))
 
     def _find_places(self, connection: Connection) -> None:
         """Know how lanes are numbered; and where a version before has written jobs, give them their lanes."""
         salt, filled = connection.execute(select(schema.numbers.c.salt, schema.numbers.c.filled)).one()
         connection.rollback()
-        self._parts = Parts(bytes(salt))
-        self._lanes.forget()
-        self._questions.forget()
+        self._salt = bytes(salt)
+        self._spread()
         if filled is not None:
             transaction = partial(self._transaction, connection)
             Filling(self._dialect, connection, transaction, self._parts.home, self._lanes).run(filled)
 
+    def _spread(self) -> None:
+        """There are other parts than before, or others may have changed ours."""
+        self._parts = Parts(self._salt, self._holdings.parts if self._holdings is not None else (WHOLE,))
+        self._lanes.forget(self._parts)
+        self._questions.forget()
+
     def _open_error(self, cause: BaseException) -> StoreError | Undone:
         """The exception for an error of the driver while the store is opened."""
-        message = _one_line(self._dialect.message(cause))
+        message = one_line(self._dialect.message(cause))
         verdict = self._dialect.verdict(cause)
         if verdict in MOST_REPEATS:
             return Undone(message, verdict)
@@ -226,21 +245,21 @@ class SqlStore:
 
     def close(self, next_number: int | None) -> None:
         """See L{IJobStore.close}."""
-        if self._connection is not None and not (next_number is None and self._lease is None):
+        if self._connection is not None and not (next_number is None and self._holdings is None):
             # If it fails, some numbers are never used, and the next server has to wait; nothing else is lost.
             with contextlib.suppress(StoreError):
                 self._writing(partial(self._let_go, next_number))
         self._disconnect()
         self._reserved = 0
-        if self._lease is not None:
-            self._lease.end()
+        if self._holdings is not None:
+            self._holdings.end()
         self._dialect.release()
 
     def _let_go(self, next_number: int | None, cursor: DBAPICursor) -> None:
         if next_number is not None:
-            self._statements.advance(cursor, next_number)
-        if self._lease is not None:
-            self._lease.let_go(cursor)
+            self._advance(cursor, next_number)
+        if self._holdings is not None:
+            self._holdings.let_go(cursor)
 
     def _disconnect(self) -> None:
         """Close the connection, whatever state it is in."""
@@ -273,7 +292,7 @@ class SqlStore:
             self._dialect.check(self._driver_connection())
         except (StoreUnusable, self._driver.Error) as error:
             self._disconnect()
-            raise StoreUnavailable(_one_line(str(error))) from error
+            raise StoreUnavailable(one_line(str(error))) from error
         return result
 
     def _run(self, work: Callable[[DBAPICursor], T], *, writes: bool) -> T:
@@ -302,14 +321,14 @@ class SqlStore:
             self._dialect.begin_work(cursor)
             if writes and self._dialect.begin:
                 cursor.execute(self._dialect.begin)
-            if writes and self._lease is not None:
-                self._lease.fence(driver, cursor)
+            if writes and self._holdings is not None:
+                self._holdings.fence(driver, cursor)
             result = work(cursor)
             cursor.close()
             committing = True
             driver.commit()
-            if writes and self._lease is not None:
-                self._lease.committed()
+            if writes and self._holdings is not None:
+                self._holdings.committed()
         except BaseException as error:
             # First of all: after a conflict the next statement and the COMMIT may be answered as if all were
             # well.
@@ -322,7 +341,7 @@ class SqlStore:
             self._lanes.forget()
             if not isinstance(error, self._driver.Error):
                 raise
-            message = _one_line(self._dialect.message(error))
+            message = one_line(self._dialect.message(error))
             verdict = self._dialect.verdict(error, committing=committing)
             if usable and verdict in MOST_REPEATS:
                 raise Undone(message, verdict) from error
@@ -336,7 +355,7 @@ class SqlStore:
         """The driver's connection."""
         if self._connection is None:
             raise StoreUnavailable("the store is not open")
-        return _driver_of(self._connection)
+        return driver_of(self._connection)
 
     def _roll_back(self, driver: DBAPIConnection) -> bool:
         """
@@ -357,24 +376,39 @@ class SqlStore:
         """See L{IJobStore.reserve}."""
 
         def work(cursor: DBAPICursor) -> int:
-            first = self._statements.next(cursor)
-            if first + count > LAST_NUMBER:
-                raise StoreRefused("the job numbers are used up")
-            self._statements.advance(cursor, first + count)
+            home, holdings = self._parts.all[-1], self._holdings
+            if holdings is None or home == WHOLE:
+                first = self._statements.next(cursor)
+            else:
+                first = holdings.next(cursor, home)
+            if first + count >= home.end:
+                raise UsedUp("the job numbers are used up")
+            self._advance(cursor, first + count)
             return first
 
         first = self._writing(work)
         self._reserved = max(self._reserved, first + count)
         return first
 
+    def _advance(self, cursor: DBAPICursor, number: int) -> None:
+        """Set the first number that is not reserved."""
+        home = self._parts.all[-1]
+        if self._holdings is None or home == WHOLE:
+            self._statements.advance(cursor, number)
+        elif home.first <= number:
+            # Others were of a part before.
+            self._holdings.advance(cursor, home, number)
+
     def renew(self) -> None:
         """See L{ILeasedStore.renew}; nothing where there is no lease."""
-        if self._lease is not None:
+        if self._holdings is not None:
             self._writing(lambda cursor: None)
 
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
         self._check(batch.new_jobs, batch.results, batch.changes)
+        if self._parts.bounds:
+            batch = self._ours(batch)
         if self._damage_seen:
             self._find_damaged(batch)
         try:
@@ -382,6 +416,24 @@ class SqlStore:
         except StoreUnavailable as error:
             self._damage_seen = self._dialect.damaged(error)
             raise
+
+    def _ours(self, batch: Batch) -> Batch:
+        """
+        What a batch says of our own jobs.
+
+        @raise StoreRefused: it has new jobs with the numbers of others.
+        """
+        parts = self._parts
+        for job, _ in batch.new_jobs:
+            if job.number not in parts:
+                raise StoreRefused(f"job {job.number} is in no part of this server's")
+        return batch._replace(
+            updates=[each for each in batch.updates if each.number in parts],
+            deleted=[number for number in batch.deleted if number in parts],
+            results=[each for each in batch.results if each[0] in parts],
+            deleted_all=[number for number in batch.deleted_all if number in parts],
+            changes=[each for each in batch.changes if each.number in parts],
+        )
 
     def _write(self, batch: Batch) -> None:
         statements = self._statements
@@ -529,7 +581,17 @@ class SqlStore:
 
     def replay(self, after: int, limit: int) -> list[JobRecord]:
         """See L{IJobStore.replay}."""
-        return self._reading(lambda cursor: self._statements.replay(cursor, after, limit))
+
+        def work(cursor: DBAPICursor) -> list[JobRecord]:
+            found: list[JobRecord] = []
+            for part in self._parts.all:
+                if len(found) < limit:
+                    start = max(after, part.first - 1)
+                    page = self._statements.replay(cursor, start, limit - len(found))
+                    found += [job for job in page if job.number < part.end]
+            return found
+
+        return self._reading(work)
 
     def lanes(self) -> list[LaneCount]:
         """See L{IJobStore.lanes}."""
@@ -612,7 +674,7 @@ def history_update(job: JobRecord) -> JobUpdate:
     )
 
 
-def _driver_of(connection: Connection) -> DBAPIConnection:
+def driver_of(connection: Connection) -> DBAPIConnection:
     """The driver's connection."""
     driver: DBAPIConnection = connection.connection.driver_connection  # type: ignore[assignment]
     return driver
@@ -624,7 +686,7 @@ def _close_at_once(connection: Connection) -> None:
     connection.close()
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
     """A message as one line that fits a log and a packet."""
     message = " ".join(message.split())
     return message if len(message) <= MOST_CHARACTERS else message[:MOST_CHARACTERS] + "..."

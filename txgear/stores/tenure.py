@@ -43,6 +43,7 @@ class LeaseRow(NamedTuple):
     @ivar beat: one more with each transaction of the owner's.
     @ivar name: where the owner runs, for people.
     @ivar session: what the database calls the owner's connection; empty where that is not known.
+    @ivar address: where clients reach the owner, of several servers; empty where that was not said.
     """
 
     owner: bytes
@@ -50,6 +51,7 @@ class LeaseRow(NamedTuple):
     beat: int
     name: str = ""
     session: str = ""
+    address: str = ""
 
     @property
     def moment(self) -> tuple[bytes, int, int]:
@@ -175,11 +177,16 @@ class Tenure:
         self._watched = self._moved = None
         self._looks.begin()
 
+    @property
+    def owners(self) -> set[bytes]:
+        """Who we are in the row, or may be."""
+        return self._tried.keys() | ({self.held.owner} if self.held is not None else set())
+
     # The taking
 
-    def proposal(self, row: LeaseRow, name: str, session: str) -> LeaseRow:
+    def proposal(self, row: LeaseRow, name: str, session: str, address: str = "") -> LeaseRow:
         """What is to be written in place of a row that may be taken."""
-        new = LeaseRow(self._random(OWNER_BYTES), row.term + 1, 0, name, session)
+        new = LeaseRow(self._random(OWNER_BYTES), row.term + 1, 0, name, session, address)
         self._tried[new.owner] = row
         return new
 

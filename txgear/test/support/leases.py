@@ -21,7 +21,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable
-from txgear.stores.leases import PART, Lease
+from txgear.stores.leases import Lease
 from txgear.stores.schema import leases
 from txgear.stores.tenure import LENGTH, NOBODY, Session
 
@@ -108,7 +108,9 @@ class FakeDatabase:
     def restore(self, snapshot: Snapshot) -> None:
         self._file.execute("DELETE FROM txgear_leases")
         if snapshot.row is not None:
-            self._file.execute("INSERT INTO txgear_leases VALUES (?, ?, ?, ?, ?, ?)", (PART, *snapshot.row))
+            self._file.execute(
+                "INSERT INTO txgear_leases VALUES (1, ?, ?, ?, ?, ?, '', 0, 0, 0)", snapshot.row
+            )
         self.owner = snapshot.owner
 
     def fail_over(self, steps: int) -> None:

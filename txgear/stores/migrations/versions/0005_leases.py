@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("beat", sa.BigInteger(), nullable=False),
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("session", sa.String(255), nullable=False),
+        sa.Column("address", sa.String(255), nullable=False, server_default=sa.text("''")),
         sa.Column("first", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
         sa.Column("next", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
         sa.Column("end", sa.BigInteger(), nullable=False, server_default=sa.text("0")),

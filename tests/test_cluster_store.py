@@ -1,0 +1,261 @@
+"""Several stores over one real database, each with its own parts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from zope.interface.verify import verifyObject
+
+from databases import Database
+from txgear.broker.records import Batch, InLane, Lease, Taken
+from txgear.errors import StoreError, StoreTaken, StoreUnusable
+from txgear.interfaces import IHistoryStore, IPartedStore
+from txgear.stores import Membership, make_store
+from txgear.stores.partedstore import PartedStore
+from txgear.stores.parts import PART_NUMBERS
+from txgear.stores.sql import SqlStore
+from txgear.test.support.stores import adding, addition, deleting, living
+
+Make = Callable[[str], PartedStore]
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """One server of each kind, with an empty database."""
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def server(database: Database) -> Iterator[Make]:
+    """Makes the open store of a server with a name."""
+    made: list[PartedStore] = []
+
+    def make(name: str) -> PartedStore:
+        store = make_store(
+            database.url, timeout=3.0, membership=Membership(name, f"{name}.example:4730", 8.0)
+        )
+        assert isinstance(store, PartedStore)
+        made.append(store)
+        store.open()
+        return store
+
+    yield make
+    for store in made:
+        store.close(None)
+
+
+def add(store: SqlStore, count: int) -> list[int]:
+    """Have a store keep new jobs; their numbers."""
+    first = store.reserve(count)
+    numbers = list(range(first, first + count))
+    store.write(adding(*[addition(number) for number in numbers]))
+    return numbers
+
+
+def own(store: SqlStore) -> list[int]:
+    return [job.number for job in store.replay(0, 1000)]
+
+
+def lease_of(store: PartedStore, name: str) -> Lease:
+    """The lease of another server's only part, as it is now."""
+    (found,) = (lease for lease in store.leases() if lease.name == name)
+    return found
+
+
+def test_each_has_its_own_jobs(server: Make) -> None:
+    one, two, three = server("one"), server("two"), server("three")
+    assert verifyObject(IPartedStore, one)
+    assert not IHistoryStore.providedBy(one)
+    ones, twos, threes = add(one, 3), add(two, 4), add(three, 5)
+    assert (own(one), own(two), own(three)) == (ones, twos, threes)
+    assert len({number // PART_NUMBERS for number in ones + twos + threes}) == 3
+    assert [sum(lane.jobs for lane in store.lanes()) for store in (one, two, three)] == [3, 4, 5]
+    found = {lease.name: lease for lease in two.leases() if lease.name}
+    assert found.keys() == {"one", "two", "three"}
+    assert [name for name, lease in found.items() if lease.is_ours] == ["two"]
+    assert found["one"].address == "one.example:4730"
+    # Nothing of others' is changed.
+    one.write(deleting(twos))
+    assert own(two) == twos
+    with pytest.raises(StoreError):
+        one.write(adding(addition(twos[-1] + 1)))
+
+
+def test_a_part_is_taken_while_its_owner_lives_and_does_not_know(server: Make, database: Database) -> None:
+    old, new = server("old"), server("new")
+    numbers = add(old, 3)
+    mine = add(new, 1)
+    taken = new.take(lease_of(new, "old"))
+    assert taken is not None
+    assert sum(lane.jobs for lane in taken.lanes) == 3
+    before = database.execute("SELECT * FROM txgear_jobs ORDER BY number")
+    with pytest.raises(StoreTaken):
+        old.write(Batch([addition(numbers[-1] + 1)], (), numbers))
+    assert database.execute("SELECT * FROM txgear_jobs ORDER BY number") == before
+    assert own(new) == sorted(numbers + mine)
+    lane = new.lanes()[0].lane
+    assert len(new.rows(InLane(lane, 0, 10))) == 4
+    new.write(deleting(numbers))
+    assert own(new) == mine
+    # It comes back with nothing.
+    old.open()
+    assert (own(old), old.lanes()) == ([], [])
+    again = add(old, 2)
+    assert own(old) == again
+    assert not set(again) & set(numbers)
+
+
+def test_a_beat_after_the_look_keeps_it(server: Make) -> None:
+    old, new = server("old"), server("new")
+    seen = lease_of(new, "old")
+    old.renew()
+    assert new.take(seen) is None
+    old.renew()
+    assert new.take(lease_of(old, "new")._replace(part=99)) is None
+    assert old.take(lease_of(old, "old")) is None
+
+
+def test_new_numbers_are_above_those_of_what_was_taken(server: Make) -> None:
+    old, new = server("old"), server("new")
+    numbers = add(new, 2)
+    taken = old.take(lease_of(old, "new"))
+    assert taken is not None
+    assert [each.jobs for each in taken.lanes] == [2]
+    assert old.reserve(1) > max(numbers)
+    # What had its number before is kept all the same.
+    first = add(old, 1)
+    assert own(old) == sorted(numbers + first)
+
+
+def test_of_two_that_take_one_wins(server: Make) -> None:
+    one, two = server("one"), server("two")
+    for _ in range(50):
+        third = server("third")
+        add(third, 1)
+        seen = [lease_of(store, "third") for store in (one, two)]
+        found: list[Taken | None] = [None, None]
+
+        def take(at: int, store: PartedStore) -> None:
+            found[at] = store.take(seen[at])  # noqa: B023 - ended in this round
+
+        threads = [threading.Thread(target=take, args=each) for each in enumerate((one, two))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [each is None for each in found].count(True) == 1
+        with pytest.raises(StoreTaken):
+            third.renew()
+        winner = one if found[0] else two
+        winner.write(deleting(own(winner)))
+        winner._tidy_at = 0.0
+
+
+def test_what_was_closed_is_taken_at_once(server: Make) -> None:
+    old, new = server("old"), server("new")
+    numbers = add(old, 3)
+    old.close(None)
+    (free,) = (lease for lease in new.leases() if not lease.owner and lease.part > 1)
+    taken = new.take(free)
+    assert taken is not None
+    assert own(new) == numbers
+
+
+def test_a_store_from_before(server: Make, database: Database) -> None:
+    alone = make_store(database.url)
+    alone.open()
+    numbers = add(alone, 3)
+    alone.close(None)
+    one = server("one")
+    assert own(one) == []
+    (first,) = (lease for lease in one.leases() if lease.part == 1)
+    assert one.take(first) is not None
+    assert own(one) == numbers
+    assert one.reserve(1) > max(numbers)
+
+
+def test_without_others_there_is_one_server_with_all_parts(server: Make, database: Database) -> None:
+    one, two = server("one"), server("two")
+    numbers = add(one, 3) + add(two, 3)
+    one.close(None)
+    alone = make_store(database.url)
+    with living(two), pytest.raises(StoreUnusable, match="in use by another server: two"):
+        alone.open()
+    alone.close(None)
+    two.close(None)
+    alone.open()
+    numbers += add(alone, 1)
+    assert own(alone) == sorted(numbers)
+    assert len(set(numbers)) == 7
+    alone.close(None)
+
+
+def test_it_has_what_it_had_after_a_lost_connection(server: Make) -> None:
+    old, new = server("old"), server("new")
+    numbers = add(old, 2)
+    assert new.take(lease_of(new, "old")) is not None
+    numbers += add(new, 1)
+    new._disconnect()
+    new.open()
+    assert own(new) == sorted(numbers)
+    new.renew()
+
+
+def test_a_taking_that_nobody_hears_of(server: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = server("old"), server("new")
+    numbers = add(old, 2)
+
+    def lose(*_: object) -> None:
+        new._disconnect()
+        raise StoreError("lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(new, "_contents", lose)
+        with pytest.raises(StoreError):
+            new.take(lease_of(new, "old"))
+    new.open()
+    assert own(new) == []
+    new.leases()
+    (free,) = (lease for lease in new.leases() if not lease.owner and lease.part > 1)
+    assert new.take(free) is not None
+    assert own(new) == numbers
+
+
+def test_rows_do_not_grow_with_restarts(server: Make, database: Database) -> None:
+    for _ in range(10):
+        server("one").close(None)
+    last = server("one")
+    last.leases()
+    assert len(last.leases()) <= 2
+    for _ in range(10):
+        other = server("other")
+        add(other, 1)
+        assert last.take(lease_of(last, "other")) is not None
+        last.write(deleting(own(last)))
+        add(last, 1)
+        last._tidy_at = 0.0
+        last.leases()
+    assert len(last.leases()) <= 4
+
+
+def test_a_part_with_many_jobs_is_taken_at_once(server: Make) -> None:
+    old, new = server("old"), server("new")
+    for _ in range(20):
+        add(old, 5000)
+    began = time.monotonic()
+    taken = new.take(lease_of(new, "old"))
+    seconds = time.monotonic() - began
+    assert taken is not None
+    assert sum(lane.jobs for lane in taken.lanes) == 100_000
+    assert seconds < 0.5
+
+
+def test_a_full_part_is_followed_by_another(server: Make, database: Database) -> None:
+    one = server("one")
+    first = one.reserve(10)
+    assert one.reserve(PART_NUMBERS - 100) == first + 10
+    assert one.reserve(100) >= first + PART_NUMBERS
