@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IHistoryStore
-from txgear.stores import default_url, make_store
+from txgear.stores import Membership, default_url, make_store
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.extras import needs
 from txgear.test.support.storequestions import QuestionContract
@@ -34,6 +34,10 @@ class MakeStoreTests(SynchronousTestCase):
         text = str(caught.exception)
         self.assertNotIn("\n", text)
         return text
+
+    def test_a_file_is_not_for_several_servers(self) -> None:
+        with self.assertRaisesRegex(ConfigurationError, "a SQLite file has one server"):
+            make_store("sqlite:////tmp/jobs.sqlite", membership=Membership(None, "", 8.0))
 
     @needs("psycopg", "pymysql")
     def test_names_show_where_it_is_and_no_password(self) -> None:
