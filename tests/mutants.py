@@ -68,6 +68,27 @@ MUTANTS: Final = (
         "        mine[-1] = columns.beat == mine[-1].right\n",
         "stores.test_leases",
     ),
+    Mutant(
+        "a server relies on its part until others may take it",
+        "journal/trust.py",
+        "self._seconds = seconds - MARGIN",
+        "self._seconds = seconds",
+        "journal.test_trust",
+    ),
+    Mutant(
+        "a server relies on its part for ever",
+        "journal/trust.py",
+        "self._seconds = seconds - MARGIN",
+        "self._seconds = seconds + 1000",
+        "cluster.test_member",
+    ),
+    Mutant(
+        "after a slow look, in which nobody could write perhaps, others are judged as before",
+        "stores/looks.py",
+        "answered - asked > SLOW or ",
+        "",
+        "stores.test_looks cluster.test_watch",
+    ),
     # What is in memory, and what only the store has.
     Mutant(
         "a function of which somebody has put a job into the store never has its turn",
