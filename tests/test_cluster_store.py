@@ -13,7 +13,8 @@ from databases import Database
 from txgear.broker.records import Batch, InLane, Lease, Taken
 from txgear.errors import StoreError, StoreTaken, StoreUnusable
 from txgear.interfaces import IHistoryStore, IPartedStore
-from txgear.stores import Membership, make_store
+from txgear.stores import make_store
+from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
 from txgear.stores.parts import PART_NUMBERS
 from txgear.stores.sql import SqlStore

@@ -50,8 +50,9 @@ from txgear.server.budget import UNFINISHED_MEMORY
 from txgear.server.settings import WORKER_GRACE, Settings
 from txgear.server.sockets import KeepAlive
 from txgear.server.values import COERCIONS
-from txgear.stores import Membership, default_url, make_store, sqlite_path
+from txgear.stores import default_url, make_store, sqlite_path
 from txgear.stores.hosts import TIMEOUT
+from txgear.stores.membership import Membership
 from txgear.stores.tenure import LENGTH
 from txgear.web.origins import host_name, named_origin
 

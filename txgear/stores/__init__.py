@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import pwd
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from txgear.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from txgear.stores.membership import Membership
     from txgear.stores.serverdialect import ServerDialect
     from txgear.stores.sql import SqlStore
 
@@ -57,20 +58,6 @@ def check_store(url: str, password: str | None = None) -> None:
     """
     if sqlite_path(url) is None:
         make_store(url, password)
-
-
-class Membership(NamedTuple):
-    """
-    What a server is among others that have the same store.
-
-    @ivar name: what it is called, for people; C{None} for where it runs.
-    @ivar address: where clients and workers reach it; empty where that is not said.
-    @ivar lease: seconds after which others take over what it has, if it does not answer.
-    """
-
-    name: str | None
-    address: str
-    lease: float
 
 
 def make_store(

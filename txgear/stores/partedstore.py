@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine.interfaces import DBAPICursor
 
-    from txgear.stores import Membership
     from txgear.stores.leases import Lease as PartLease
+    from txgear.stores.membership import Membership
     from txgear.stores.serverdialect import ServerDialect
 
 T = TypeVar("T")

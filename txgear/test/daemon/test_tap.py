@@ -26,7 +26,7 @@ from txgear.policies import Policy
 from txgear.protocol.constants import MAX_PACKET
 from txgear.server.settings import Settings
 from txgear.server.values import COERCIONS, LEAST_LEASE, LONGEST_NAME
-from txgear.stores import Membership
+from txgear.stores.membership import Membership
 from txgear.stores.schema import MAX_NAME
 from txgear.stores.tenure import BEAT_SECONDS
 from txgear.test.cli.care.test_gearmandtable import hide

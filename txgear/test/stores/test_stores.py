@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IHistoryStore
-from txgear.stores import Membership, default_url, make_store
+from txgear.stores import default_url, make_store
+from txgear.stores.membership import Membership
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.extras import needs
 from txgear.test.support.storequestions import QuestionContract
