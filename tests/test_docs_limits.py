@@ -45,6 +45,7 @@ NO_LIMITS: Final = frozenset(
         "net.batchedreads.MAX_EVENTS",
         "net.batchedreads.MOST_ROUNDS",
         "server.figurechunks.MOST_PARTS",
+        "stores.holdings.MOST_TRIES",
         "stores.lanecounts.MOST_EMPTY",
         "stores.lanecounts.MOST_KNOWN",
         "stores.places.MOST_LANES",
