@@ -13,7 +13,7 @@ from hashlib import blake2b
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from txgear.broker.records import LAST_NUMBER, Lane, NewJob
+from txgear.broker.records import Lane, NewJob
 from txgear.stores.places import Places, Tally
 
 PART_NUMBERS: Final = 10**12
@@ -34,8 +34,8 @@ class Part(NamedTuple):
     end: int
 
 
-WHOLE: Final = Part(1, 0, LAST_NUMBER + 1)
-"""All numbers: the part of a server that has its store for itself."""
+WHOLE: Final = Part(1, 0, 2**63)
+"""All numbers, those that no job of ours has included: the part of a server that has its store for itself."""
 
 
 def first_above(number: int) -> int:

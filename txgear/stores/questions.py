@@ -186,7 +186,7 @@ class Questions:
         text = self._order_text(limit)
         for part in parts.all:
             if part.end > after and len(found) < limit:
-                found += self.read(cursor, text, (max(after, part.first - 1), part.end))
+                found += self.read(cursor, text, (max(after, part.first - 1), part.end - 1))
         return found[:limit]
 
     def _ukeys(self, cursor: DBAPICursor, keys: Collection[bytes | int]) -> Iterator[tuple[int, ...]]:
@@ -260,7 +260,7 @@ class Questions:
 
     def _make_order(self, limit: int) -> str:
         key = jobs.c.number
-        return self._page(None, limit, (key > parameter(key), key < parameter(key)), (key,))
+        return self._page(None, limit, (key > parameter(key), key <= parameter(key)), (key,))
 
     def _make_numbers(self, keys: int) -> str:
         return self._statements.text(

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from zope.interface import alsoProvides, implementer
 
 from txgear.broker.records import (
+    LAST_NUMBER,
     Batch,
     HistoryChunk,
     JobChange,
@@ -381,7 +382,7 @@ class SqlStore:
                 first = self._statements.next(cursor)
             else:
                 first = holdings.next(cursor, home)
-            if first + count >= home.end:
+            if first + count > min(home.end - 1, LAST_NUMBER):
                 raise UsedUp("the job numbers are used up")
             self._advance(cursor, first + count)
             return first
