@@ -454,6 +454,25 @@ def _schedules(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     return listing(_columns(found, names) for found in overview.schedules(server, peer))
 
 
+def _cluster(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    check(peer, SETTINGS)
+    if len(words) != 1:
+        return textlines.incomplete(words[0])
+    parts = [] if server.cluster is None else server.cluster.parts()
+    return listing(
+        row(
+            part.part,
+            column(part.name, name=True),
+            column(part.address, name=True),
+            column(part.is_ours),
+            part.term,
+            part.beat,
+            column(int(part.seconds)),
+        )
+        for part in parts
+    )
+
+
 def _details(found: Mapping[str, Any]) -> list[bytes]:
     """A row for each value; C{None} and what is empty have none."""
     return [
@@ -543,6 +562,7 @@ OWN_COMMANDS: Final[dict[bytes, Command]] = {
     b"policy": _policy,
     b"settings": _settings,
     b"schedules": _schedules,
+    b"cluster": _cluster,
     b"run": runcommand.answer,
     **operatorcommands.OWN_COMMANDS,
     **reviewcommands.SHOWING,

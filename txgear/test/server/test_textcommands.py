@@ -31,6 +31,7 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.server import textcommands
+from txgear.server.clusterview import PartShown
 from txgear.server.schedules import Schedule
 from txgear.server.tcplink import AVAILABLE
 from txgear.test.support.clock import START
@@ -558,6 +559,18 @@ class OneJobTests(OwnTestCase):
         self.check((b"result " + self.do_one(b"", b"large", results={"keep": "1h", "bytes": 1}), not_kept))
 
 
+class Shown:
+    """A server's membership that has these parts."""
+
+    takeovers = 0
+
+    def __init__(self, parts: list[PartShown]) -> None:
+        self._parts = parts
+
+    def parts(self) -> list[PartShown]:
+        return self._parts
+
+
 class ServerTests(OwnTestCase):
     def test_policy(self) -> None:
         self.set_policies(("a*", {"concurrency": 2}))
@@ -585,6 +598,20 @@ class ServerTests(OwnTestCase):
                 b"at\\x20night\t0 3 * * *\tUTC\tf"
                 b"\t1970-01-01T00:16:40.000Z\t1970-01-01T03:00:00.000Z\n"
                 b"s\t0 0 */31 2 SUN#2\tUTC\tf\t1970-01-01T00:16:40.000Z\t-\n.\n",
+            )
+        )
+
+    def test_cluster(self) -> None:
+        self.check((b"cluster", b".\n"), (b"cluster a", INCOMPLETE % b"cluster"))
+        parts = [
+            PartShown(1, "a b", "a.example.com:4730", 3, 170, 0.4, is_ours=True),
+            PartShown(2, "", "", 1, 12, 31.6, is_ours=False),
+        ]
+        self.fixture.server.cluster = Shown(parts)
+        self.check(
+            (
+                b"cluster",
+                b"1\ta\\x20b\ta.example.com:4730\tyes\t3\t170\t0\n2\t-\t-\tno\t1\t12\t31\n.\n",
             )
         )
 

@@ -137,6 +137,7 @@ CASES: Final[dict[bytes, tuple[Need, ...]]] = {
     b"policy mail": (refused(SETTINGS), HIDDEN),
     b"settings": (refused(SETTINGS),),
     b"schedules": (refused(SETTINGS), HIDDEN),
+    b"cluster": (refused(SETTINGS),),
     b"run schedule nightly": (refused(SETTINGS), HIDDEN, refused(SUBMIT)),
     b"prioritise job " + QUEUED + b" low": (HIDDEN, refused(PRIORITISE)),
     b"prioritise job " + KEPT + b" low": (HIDDEN, refused(PRIORITISE)),
