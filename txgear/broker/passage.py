@@ -80,7 +80,6 @@ class Passage:
             return
         lanes = job.function.lanes
         job.state = TO_PAGED[job.state]
-        # In this order: if it is the last row, those behind it are not before it.
         lanes.append_overflow(job)
         lanes.take_row(job.priority, job.tenant)
 
