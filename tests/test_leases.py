@@ -97,7 +97,7 @@ def test_one_that_was_stopped(database: Database, stores: list[SqlStore], start_
     finally:
         server.signal(signal.SIGCONT)
     assert server.wait(30.0) == 1
-    assert b"is lost to this server, which ends: another server has taken it" in server.said()
+    assert b"is lost to this server: another server has taken it" in server.said()
     assert numbers(database) == found
     stores[0].write(adding(addition(10**12)))
 
