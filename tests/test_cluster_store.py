@@ -134,7 +134,7 @@ def test_new_numbers_are_above_those_of_what_was_taken(server: Make) -> None:
 
 def test_of_two_that_take_one_wins(server: Make) -> None:
     one, two = server("one"), server("two")
-    for _ in range(50):
+    for _ in range(20):
         third = server("third")
         add(third, 1)
         seen = [lease_of(store, "third") for store in (one, two)]
