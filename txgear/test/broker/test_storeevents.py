@@ -7,7 +7,7 @@ from typing import Any
 from txgear.broker.history import Attempt, History
 from txgear.broker.model import Job
 from txgear.broker.records import DEAD as DEAD_KIND
-from txgear.broker.records import KEPT, PAUSED, SCHEDULED, JobRecord, StoredValue
+from txgear.broker.records import KEPT, PAUSED, SCHEDULED, JobRecord, LaneCount, StoredValue, lane_of
 from txgear.broker.rights import SEE
 from txgear.broker.states import DEAD, DELAYED, DONE, PAGED, QUEUED
 from txgear.broker.uniques import key_of
@@ -170,6 +170,23 @@ class RestoreTests(DurableBrokerTestCase):
         restored = self.fixture.restart()
         self.assertEqual([job.retries for job in restored], [0, 0, 0])
         self.assertEqual(self.order(), [1, 2, 3])
+
+    def test_those_of_another_server_come_while_this_one_runs(self) -> None:
+        """Behind what is in memory, and before what is submitted from then on."""
+        (own,) = self.fixture.store(b"own")
+        others = [record(number, size=4) for number in (5000, 5001)]
+        for other in others:
+            self.journal.put(other, b"work")
+        self.broker.store_events.take_over([LaneCount(lane_of(others[0]), 2, 8)], self.fixture.now)
+        self.broker.store_events.reserve(9000, 100)
+        (later,) = self.fixture.store(b"later")
+        worker = self.fixture.worker(b"f")
+        found = []
+        for _ in range(4):
+            self.fixture.read_all()
+            found.append(self.fixture.grab(worker))
+        self.assertEqual([job and job.number for job in found], [own.number, 5000, 5001, later.number])
+        self.assertEqual(later.number, 9000)
 
     def test_losses_count_on(self) -> None:
         job, other = self.restored(record(1, retries=1), record(2))

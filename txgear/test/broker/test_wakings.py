@@ -123,6 +123,19 @@ class WakingsTests(SynchronousTestCase):
         self.pass_time(1100.0, 5000.0)
         self.assertEqual(self.stock.questions, questions)
 
+    def test_others_come_whose_times_may_be_any(self) -> None:
+        """As when the jobs of another server are ours from now on, while the store is asked or not."""
+        self.stock.rows = [row(3, WALL + 1000)]
+        self.pass_time(0.0, 100.0)
+        self.stock.rows.append(row(4, WALL + 101))
+        self.wakings.forget()
+        self.assertEqual(self.wakings.expire(100.0), inf)
+        self.stock.rows.append(row(5, WALL - 7))
+        self.wakings.forget()
+        self.stock.answer(100.0, [row(4, WALL + 101)])
+        self.pass_time(100.0, 101.0)
+        self.assertEqual(sorted({*self.stock.taken_in}), [4, 5])
+
     def test_the_time_is_never_before_now(self) -> None:
         """What was found at first has its time in a moment."""
         self.wakings.expire(0.0)
