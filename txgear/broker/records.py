@@ -9,8 +9,7 @@ job is handed out again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from heapq import heappop, heappush
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from txgear.broker.history import owner_of
@@ -401,22 +400,3 @@ class Batch(NamedTuple):
     deleted_all: Sequence[int] = ()
     values: Sequence[StoredValue] = ()
     changes: Sequence[JobChange] = ()
-
-
-def by_place(records: Iterable[JobRecord]) -> Iterator[JobRecord]:
-    """
-    Jobs in the order of their places, which is how they are to be queued.
-
-    @param records: jobs in the order of their numbers; only those that were put
-        behind others have a place that is not their number, and theirs is later.
-    """
-    moved: list[tuple[int, JobRecord]] = []
-    for record in records:
-        if record.place != record.number:
-            heappush(moved, (record.place, record))
-            continue
-        while moved and moved[0][0] < record.number:
-            yield heappop(moved)[1]
-        yield record
-    while moved:
-        yield heappop(moved)[1]

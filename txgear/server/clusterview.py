@@ -32,9 +32,5 @@ class PartShown(NamedTuple):
 class Cluster(Protocol):
     """A server's membership, for what shows it."""
 
-    @property
-    def takeovers(self) -> int:
-        """How many parts it has taken over since it has joined."""
-
     def parts(self) -> list[PartShown]:
         """All parts, as they were seen last, in their order."""

@@ -105,6 +105,8 @@ class Tenure:
         self.held: LeaseRow | None = None
         self.has_lost = False
         self.lost_since = 0.0
+        # What is the last commit that is not lost, if the row that was judged can be taken.
+        self._loss: float | None = None
         self._random = random
         self._length = length
         # What we took it from.
@@ -136,6 +138,7 @@ class Tenure:
         if held is None:
             return Judgement.TAKE if row.owner == NOBODY else self._watch(row, asked, answered, gone)
         if row.owner == held.owner and row.beat >= held.beat:
+            self._loss = None
             self.held = row
             return Judgement.OURS
         if self.is_earlier(row):
@@ -210,6 +213,9 @@ class Tenure:
         self._former.update(self._tried.keys() - {row.owner})
         self._tried.clear()
         self._marks.clear()
+        if self._loss is not None and not self.has_lost:
+            self.has_lost, self.lost_since = True, self._loss
+        self._loss = None
         self.held, self._replaced = row, replaced
 
     # While we have it
@@ -229,13 +235,12 @@ class Tenure:
             self._marks.append((held.beat, now))
 
     def _lose(self, row: LeaseRow) -> None:
-        """This row has come back."""
+        """This row has come back, if it can be taken: it is not a reading that was late."""
         held = self.held
         assert held is not None
-        if not self.has_lost:
-            kept = [at for beat, at in self._marks if row.owner == held.owner and beat <= row.beat]
-            first = self._marks[0][1] if self._marks else 0.0
-            self.has_lost, self.lost_since = True, kept[-1] if kept else first
+        kept = [at for beat, at in self._marks if row.owner == held.owner and beat <= row.beat]
+        first = self._marks[0][1] if self._marks else 0.0
+        self._loss = kept[-1] if kept else first
 
     def end(self) -> None:
         """It was let go of, or is another's: the next time is a new one."""

@@ -562,8 +562,6 @@ class OneJobTests(OwnTestCase):
 class Shown:
     """A server's membership that has these parts."""
 
-    takeovers = 0
-
     def __init__(self, parts: list[PartShown]) -> None:
         self._parts = parts
 

@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import StoreTaken, StoreUnavailable, StoreUnusable
-from txgear.stores.tenure import LENGTH, NOBODY
+from txgear.stores.tenure import LENGTH, NOBODY, Judgement, LeaseRow, Tenure
 from txgear.test.support.extras import RuleBasedStateMachine, rule, run_machine, st
 from txgear.test.support.leases import FAULTS, FakeDatabase, FakeServer
 
@@ -253,3 +253,28 @@ class LeaseMachineTests(SynchronousTestCase):
     def test_two_never_write(self) -> None:
         with capturedLogs():
             run_machine(LeaseMachine, examples=200, steps=30, shrink=False)
+
+
+class LossTests(SynchronousTestCase):
+    """An earlier row that is read, and what it says once it has been taken, or not."""
+
+    def setUp(self) -> None:
+        self.tenure = Tenure(lambda size: b"o" * size)
+        new = self.tenure.proposal(LeaseRow(NOBODY, 0, 0), "a", "")
+        self.tenure.done(new, 1000.0)
+        self.tenure.beat(1007.0)
+        self.late = new
+        self.assertEqual(self.tenure.judge(self.late, 0.0, 0.0), Judgement.TAKE)
+
+    def test_it_is_taken(self) -> None:
+        self.tenure.done(self.tenure.proposal(self.late, "a", ""), 1020.0)
+        self.assertEqual((self.tenure.has_lost, self.tenure.lost_since), (True, 1000.0))
+
+    def test_it_was_a_late_reading(self) -> None:
+        new = self.tenure.proposal(self.late, "a", "")
+        held = self.tenure.held
+        assert held is not None
+        self.tenure.not_done(new)
+        self.assertEqual(self.tenure.judge(held, 1.0, 1.0), Judgement.OURS)
+        self.tenure.done(self.tenure.proposal(held, "a", ""), 1020.0)
+        self.assertFalse(self.tenure.has_lost)
