@@ -353,6 +353,7 @@ class Lease(NamedTuple):
     @ivar name: what its owner is called, for people.
     @ivar address: where clients and workers reach it; empty where that was not said.
     @ivar is_ours: whether this server has it.
+    @ivar server: random, the same in all parts of its owner; empty where nobody has it.
     """
 
     part: int
@@ -362,6 +363,7 @@ class Lease(NamedTuple):
     name: str = ""
     address: str = ""
     is_ours: bool = False
+    server: bytes = b""
 
 
 class Taken(NamedTuple):

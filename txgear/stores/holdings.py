@@ -4,6 +4,7 @@ What a server has of a store in a database: the leases of its parts, and the num
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from random import random
@@ -13,7 +14,7 @@ from sqlalchemy import delete, literal_column, select, update
 
 from txgear.broker.records import LAST_NUMBER
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.stores.leases import Lease, take_all
+from txgear.stores.leases import Lease, lease_row, take_all
 from txgear.stores.parts import PART_NUMBERS, WHOLE, Part, first_above
 from txgear.stores.schema import lanes, leases, numbers
 from txgear.stores.statements import parameter
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_TRIES: Final = 50
 """Times that a new part is made while others make theirs."""
+SERVER_BYTES: Final = 16
+"""Bytes by which all parts of one server are known."""
 PAUSE: Final = 0.02
 """Seconds between two of them at the most."""
 
@@ -57,6 +60,7 @@ class Holdings:
         self._name = name
         self._address = address
         self._length = length
+        self._server = os.urandom(SERVER_BYTES)
         self._leases: list[Lease] = []
         # Whether those are all that we want.
         self._is_settled = False
@@ -66,7 +70,7 @@ class Holdings:
         shown = [columns[name] for name in ("part", "first", "end", *LeaseRow._fields)]
         is_part = columns.part == parameter(columns.part)
         mine = (is_part, columns.owner == parameter(columns.owner))
-        new = {name: parameter(columns[name]) for name in ("owner", "name", "session", "address")}
+        new = {name: parameter(columns[name]) for name in ("owner", "name", "session", "address", "server")}
         self._rows_text = text(select(*shown).order_by(columns.part))
         self._numbers_text = text(select(numbers.c.next))
         self._next_text = text(select(columns.next).where(is_part))
@@ -103,7 +107,7 @@ class Holdings:
         """All parts that anybody has made."""
         cursor.execute(self._rows_text)
         return [
-            PartRow(Part(part, first, end) if end else WHOLE, LeaseRow(bytes(owner), *rest))
+            PartRow(Part(part, first, end) if end else WHOLE, lease_row(owner, *rest))
             for part, first, end, owner, *rest in cursor.fetchall()
         ]
 
@@ -155,7 +159,14 @@ class Holdings:
             cursor.close()
 
     def _lease(self, part: Part) -> Lease:
-        return Lease(self._dialect, part, name=self._name, address=self._address, length=self._length)
+        return Lease(
+            self._dialect,
+            part,
+            name=self._name,
+            address=self._address,
+            server=self._server,
+            length=self._length,
+        )
 
     def is_whole(self, cursor: DBAPICursor) -> bool:
         """Whether nobody has made parts yet."""
@@ -239,7 +250,7 @@ class Holdings:
         """Make nobody's what we gave up, under autocommit."""
         for part, row in rows:
             if row.owner in self._former:
-                cursor.execute(self._release_text, (NOBODY, "", "", "", part.part, row.owner))
+                cursor.execute(self._release_text, (NOBODY, "", "", "", b"", part.part, row.owner))
 
     def delete(self, cursor: DBAPICursor, rows: Iterable[PartRow]) -> None:
         """Delete parts that nobody has and that have no jobs, each if its row is as it was read."""

@@ -89,6 +89,7 @@ class Lease:
         *,
         name: str = "",
         address: str = "",
+        server: bytes = b"",
         length: float = LENGTH,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -97,12 +98,14 @@ class Lease:
         """
         @param name: what this server is called, for people; by default where it runs.
         @param address: where clients reach it, of several servers.
+        @param server: random, the same for all parts of this server.
         @param length: seconds for which another's row has to stand still.
         """
         self.part = part
         self._dialect = dialect
         self._name = name or own_name()
         self._address = address
+        self._server = server
         self._clock = clock
         self._wall_clock = wall_clock
         self._sleep = sleep
@@ -170,8 +173,7 @@ class Lease:
         while True:
             cursor.execute(self._look_text, (self.part.part,))
             if found := cursor.fetchall():
-                owner, *rest = found[0]
-                return LeaseRow(bytes(owner), *rest)
+                return lease_row(*found[0])
             if self.part != WHOLE:
                 return None
             try:
@@ -197,7 +199,7 @@ class Lease:
 
     def _replace(self, cursor: DBAPICursor, row: LeaseRow, session: str) -> bool:
         """Take it from whoever has it, if the row is as it was read."""
-        new = self._tenure.proposal(row, self._name, session, self._address)
+        new = self._tenure.proposal(row, self._name, session, self._address, self._server)
         if not self._change(cursor, self._replace_text, (*new, self.part.part, *row.moment), row):
             self._tenure.not_done(new)
             return False
@@ -210,7 +212,7 @@ class Lease:
 
         @return: whether it is made; if not, another server was quicker.
         """
-        new = self._tenure.proposal(LeaseRow(NOBODY, 0, 0), self._name, session, self._address)
+        new = self._tenure.proposal(LeaseRow(NOBODY, 0, 0), self._name, session, self._address, self._server)
         part, first, end = self.part
         try:
             cursor.execute(self._make_text, (part, *new, first, first, end))
@@ -231,7 +233,7 @@ class Lease:
         row = self._look(cursor)
         if row is None or row.moment != moment:
             return False
-        new = self._tenure.proposal(row, self._name, session, self._address)
+        new = self._tenure.proposal(row, self._name, session, self._address, self._server)
         try:
             cursor.execute(self._replace_text, (*new, self.part.part, *moment))
         except self._dialect.driver_module.Error as error:
@@ -321,7 +323,7 @@ class Lease:
         )
         if cursor.rowcount != 1:
             cursor.execute(self._look_text, (self.part.part,))
-            rows = [LeaseRow(bytes(owner), *rest) for owner, *rest in cursor.fetchall()]
+            rows = [lease_row(*found) for found in cursor.fetchall()]
             if rows and self._tenure.is_anothers(rows[0]):
                 raise StoreTaken(f"another server has taken it: {_shown(rows[0])}")
             raise StoreUnavailable("the row of its lease is not as it was left")
@@ -365,6 +367,12 @@ def take_all(
         sleep(INTERVAL)
     for lease in wanted:
         lease.tell_of_loss()
+
+
+def lease_row(*read: Any) -> LeaseRow:
+    """A row of the table of leases, as a driver has read it."""
+    row = LeaseRow(*read)
+    return row._replace(owner=bytes(row.owner), server=bytes(row.server))
 
 
 def _shown(row: LeaseRow) -> str:

@@ -186,7 +186,9 @@ class PartedStore(SqlStore):
             self._tidy(rows)
         ours = self._held.owners
         return [
-            Lease(part.part, row.owner, row.term, row.beat, row.name, row.address, row.owner in ours)
+            Lease(
+                part.part, row.owner, row.term, row.beat, row.name, row.address, row.owner in ours, row.server
+            )
             for part, row in rows
         ]
 

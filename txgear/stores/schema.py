@@ -28,10 +28,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeEngine
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 """All revisions, up to that of the tables below: the files in C{migrations/versions}."""
-LEASES_SINCE: Final = "0005"
-"""The revision from which on there are leases; before, a lock of the database's kept other servers off."""
+LEASES_SINCE: Final = "0006"
+"""
+The revision from which on there are leases as they are now; before there were any, a lock of the database's
+kept other servers off.
+"""
 
 REVISION_TABLE: Final = "txgear_schema"
 """The table in which Alembic notes the revision; its usual name may be another program's."""
@@ -41,6 +44,9 @@ MAX_NOTE: Final = 1024
 
 MAX_NAME: Final = 255
 """Characters of the texts of a lease."""
+
+MAX_STATUS: Final = 4096
+"""Bytes of what a server says of itself."""
 
 _metadata: Final = MetaData()
 
@@ -183,14 +189,42 @@ leases: Final = Table(
     _column("session", String(MAX_NAME)),
     # Where clients reach the owner; empty where that was not said.
     _column("address", String(MAX_NAME), "''"),
+    # Random, the same in all parts of a server's run; empty where nobody has it.
+    _column("server", _bytes(16), "''"),
     # The first job number of the part, the first that is not reserved, and the first above all; 0 is its end
     # where it is all there is, and txgear_numbers counts.
     _column("first", BigInteger(), "0"),
     _column("next", BigInteger(), "0"),
     _column("end", BigInteger(), "0"),
+    # What that server says of itself, as JSON, in the part that its new jobs come to.
+    Column("status", _bytes(MAX_STATUS)),
     mysql_engine="InnoDB",
 )
 """Which server has which part of the rows (L{txgear.stores.leases}). A SQLite file has a lock instead."""
+
+claims: Final = Table(
+    "txgear_claims",
+    _metadata,
+    _key("digest", _digest(16)),
+    _column("number", BigInteger()),
+    mysql_engine="InnoDB",
+)
+"""Which job has a unique, of several servers: a digest of its function and its key, and its number."""
+
+BY_CLAIMANT: Final = Index("txgear_claims_number", claims.c.number)
+
+orders: Final = Table(
+    "txgear_orders",
+    _metadata,
+    # Random.
+    _key("number", BigInteger()),
+    _column("part", Integer()),
+    # What is to be done, and what has come of it, as JSON.
+    _column("asked", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")),
+    Column("answer", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")),
+    mysql_engine="InnoDB",
+)
+"""What one server of several asks another one for, the owner of a part."""
 
 imported: Final = Table("txgear_imported", _metadata, _key("digest", _digest(32)), mysql_engine="InnoDB")
 """Digests of the rows that C{txgear import} has taken over from another server's queue."""
@@ -207,7 +241,7 @@ history: Final = Table(
 UPDATED_ONLY: Final = frozenset({"state", "ended", "history"})
 """Columns of L{jobs} that an insert leaves to their defaults, and an update sets."""
 
-TABLES: Final = (jobs, workloads, results, stored_values, numbers, imported, lanes, leases)
+TABLES: Final = (jobs, workloads, results, stored_values, numbers, imported, lanes, leases, claims, orders)
 """What a server cannot do without."""
 
 

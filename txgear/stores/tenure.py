@@ -44,6 +44,7 @@ class LeaseRow(NamedTuple):
     @ivar name: where the owner runs, for people.
     @ivar session: what the database calls the owner's connection; empty where that is not known.
     @ivar address: where clients reach the owner, of several servers; empty where that was not said.
+    @ivar server: random, the same in all parts of the owner's run; empty where nobody has it.
     """
 
     owner: bytes
@@ -52,6 +53,7 @@ class LeaseRow(NamedTuple):
     name: str = ""
     session: str = ""
     address: str = ""
+    server: bytes = b""
 
     @property
     def moment(self) -> tuple[bytes, int, int]:
@@ -187,9 +189,11 @@ class Tenure:
 
     # The taking
 
-    def proposal(self, row: LeaseRow, name: str, session: str, address: str = "") -> LeaseRow:
+    def proposal(
+        self, row: LeaseRow, name: str, session: str, address: str = "", server: bytes = b""
+    ) -> LeaseRow:
         """What is to be written in place of a row that may be taken."""
-        new = LeaseRow(self._random(OWNER_BYTES), row.term + 1, 0, name, session, address)
+        new = LeaseRow(self._random(OWNER_BYTES), row.term + 1, 0, name, session, address, server)
         self._tried[new.owner] = row
         return new
 

@@ -109,7 +109,9 @@ class FakeDatabase:
         self._file.execute("DELETE FROM txgear_leases")
         if snapshot.row is not None:
             self._file.execute(
-                "INSERT INTO txgear_leases VALUES (1, ?, ?, ?, ?, ?, '', 0, 0, 0)", snapshot.row
+                "INSERT INTO txgear_leases (part, owner, term, beat, name, session, server)"
+                " VALUES (1, ?, ?, ?, ?, ?, x'')",
+                snapshot.row,
             )
         self.owner = snapshot.owner
 
