@@ -17,6 +17,7 @@ from txgear.stores import make_store
 from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
 from txgear.stores.parts import PART_NUMBERS
+from txgear.stores.schema import MAX_STATUS
 from txgear.stores.sql import SqlStore
 from txgear.test.support.stores import adding, addition, deleting, living
 
@@ -154,6 +155,32 @@ def test_of_two_that_take_one_wins(server: Make) -> None:
         winner = one if found[0] else two
         winner.write(deleting(own(winner)))
         winner._tidy_at = 0.0
+
+
+def test_what_a_server_says_of_itself(server: Make) -> None:
+    """It leaves with the next change, and stays until the part is another's."""
+    one, two = server("one"), server("two")
+    one.tell(b"first")
+    assert lease_of(two, "one").status == b""
+    one.renew()
+    assert lease_of(two, "one").status == b"first"
+    add(one, 1)
+    assert lease_of(two, "one").status == b"first"
+    one.tell(b"not yet")
+    one.tell(b"\x00\xff" * (MAX_STATUS // 2))
+    with pytest.raises(StoreError):
+        one.write(adding(addition(1)))
+    assert lease_of(two, "one").status == b"first"
+    add(one, 1)
+    assert lease_of(two, "one").status == b"\x00\xff" * (MAX_STATUS // 2)
+    assert two.take(lease_of(two, "one")) is not None
+    assert {lease.status for lease in two.leases()} == {b""}
+    two.tell(b"both")
+    two.renew()
+    said = {lease.part: lease.status for lease in two.leases() if lease.is_ours}
+    assert said == {part: b"both" if part == max(said) else b"" for part in said}
+    two.close(None)
+    assert {lease.status for lease in server("three").leases()} == {b""}
 
 
 def test_what_was_closed_is_taken_at_once(server: Make) -> None:

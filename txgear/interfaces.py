@@ -323,6 +323,14 @@ class IPartedStore(ILeasedStore):
     def leases() -> list[Lease]:
         """The leases of all parts, as they are now."""
 
+    def tell(status: bytes) -> None:
+        """
+        Have something in the lease of the part that new jobs come to, for the other servers. It is written
+        with whatever changes next; this asks nothing of the database.
+
+        @param status: not more than L{txgear.stores.schema.MAX_STATUS} bytes.
+        """
+
     def take(lease: Lease) -> Taken | None:
         """
         Take over the part of another server, or one that nobody has, if its lease is as it was read: in one

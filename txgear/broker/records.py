@@ -354,6 +354,7 @@ class Lease(NamedTuple):
     @ivar address: where clients and workers reach it; empty where that was not said.
     @ivar is_ours: whether this server has it.
     @ivar server: random, the same in all parts of its owner; empty where nobody has it.
+    @ivar status: what that has said of itself, in the part that its new jobs come to; empty in others.
     """
 
     part: int
@@ -364,6 +365,7 @@ class Lease(NamedTuple):
     address: str = ""
     is_ours: bool = False
     server: bytes = b""
+    status: bytes = b""
 
 
 class Taken(NamedTuple):

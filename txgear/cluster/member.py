@@ -10,14 +10,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from txgear.broker.records import ASIDE, OWN, WAITING, Lease, Taken
+from txgear.cluster.ownstatus import OwnStatus
+from txgear.cluster.roster import parts_of, servers_of
+from txgear.cluster.status import written
 from txgear.cluster.watch import LOOK_SECONDS, Watch
 from txgear.interfaces import IPartedStore
 from txgear.journal.journal import NUMBERS
 from txgear.journal.timer import Timer
-from txgear.server.clusterview import PartShown
+from txgear.server.clusterview import PartShown, ServerShown
 from txgear.server.jobserver import JobServer
 
 
@@ -35,9 +38,7 @@ class TakenOver(NamedTuple):
 
 class Member:
     """
-    What a server does for being in a cluster.
-
-    @ivar takeovers: how many parts it has taken over, whether or not somebody had them.
+    What a server does for being in a cluster: it is its L{txgear.server.clusterview.Cluster}.
     """
 
     log = Logger()
@@ -50,12 +51,15 @@ class Member:
         @param chance: a random number, 0 to 1.
         """
         assert server.journal is not None
-        self.takeovers = 0
+        self.lease_seconds = store.lease_seconds
+        self.takeovers = self.deaths = self.failures = 0
         self._server = server
         self._journal = server.journal
         self._watch = Watch(store.lease_seconds, chance)
         self._timer = Timer(server.clock, self._look)
+        self._own = OwnStatus(server, store.lease_seconds)
         self._leases: list[Lease] = []
+        self._looked_at = server.clock.seconds()
         # Those that are to be taken.
         self._ended: deque[Lease] = deque()
         # Parts of which a taking has failed: it may have been done all the same.
@@ -72,33 +76,51 @@ class Member:
         self._stopped = True
         self._timer.cancel()
 
+    # What is shown: L{txgear.server.clusterview.Cluster}
+
+    @property
+    def looked(self) -> float:
+        """Seconds since the last look that the database has answered."""
+        return self._server.clock.seconds() - self._looked_at
+
     def parts(self) -> list[PartShown]:
         """The parts of the store, as they were seen last, in their order."""
-        now = self._server.clock.seconds()
+        return parts_of(self._leases, self._stood)
+
+    def servers(self) -> list[ServerShown]:
+        """The servers that have parts, as they were seen last, by their names."""
         return [
-            PartShown(
-                each.part,
-                each.name,
-                each.address,
-                each.term,
-                each.beat,
-                self._watch.stood(each.part, now),
-                each.is_ours,
-            )
-            for each in sorted(self._leases)
+            each._replace(status=self._own.status()) if each.is_ours else each
+            for each in servers_of(self._leases, self._stood)
         ]
+
+    def _stood(self, part: int) -> float:
+        return self._watch.stood(part, self._server.clock.seconds())
 
     # Looking
 
     def _look(self) -> None:
-        self._journal.errands.run(lambda store: store.leases(), self._looked, self._failed)
+        is_due = self._own.is_due(self._server.clock.seconds())
+        status = written(self._own.status()) if is_due else None
+
+        def look(store: Any) -> list[Lease]:
+            if status is not None:
+                store.tell(status)
+            found: list[Lease] = store.leases()
+            return found
+
+        self._journal.errands.run(look, self._looked, self._look_failed)
 
     def _looked(self, leases: list[Lease], asked: float, answered: float) -> None:
-        self._leases = leases
+        self._leases, self._looked_at = leases, answered
         self._ended.extend(self._watch.looked(leases, asked, answered))
         self._ended.extend(lease for lease in leases if lease.is_ours and lease.part in self._tried)
         self._tried.clear()
         self._go_on()
+
+    def _look_failed(self) -> None:
+        self.failures += 1
+        self._failed()
 
     def _failed(self) -> None:
         self._watch.failed()
@@ -141,10 +163,14 @@ class Member:
         self._journal.found(sum(lane.jobs for lane in lanes))
         events.take_over(lanes, now, aside)
         self.takeovers += 1
+        self.deaths += bool(lease.owner) and not lease.is_ours
         jobs = sum(count.jobs for count in lanes if count.lane.kind <= WAITING)
         # Those that are set aside for a review are among them.
         dead = sum(count.jobs for count in lanes if _is_dead(count.lane.kind))
-        self.log.warn(
+        # Of an empty one nobody misses anything.
+        level = LogLevel.warn if jobs or dead or lease.owner else LogLevel.info
+        self.log.emit(
+            level,
             "took over {whose}: {jobs}{dead}",
             whose=self._whose(lease),
             jobs="1 job" if jobs == 1 else f"{jobs:,} jobs",
@@ -154,8 +180,7 @@ class Member:
     def _whose(self, lease: Lease) -> str:
         if lease.is_ours or not lease.owner:
             return f"part {lease.part}, which nobody had"
-        stood = self._watch.stood(lease.part, self._server.clock.seconds())
-        return f"the part of {lease.name}, which has not been heard of for {stood:.1f} s"
+        return f"the part of {lease.name}, which has not been heard of for {self._stood(lease.part):.1f} s"
 
 
 def _is_dead(kind: int) -> bool:

@@ -30,6 +30,7 @@ from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
 from txgear.server import (
+    clusterstate,
     diagnosiscommand,
     operatorcommands,
     overview,
@@ -458,19 +459,7 @@ def _cluster(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     check(peer, SETTINGS)
     if len(words) != 1:
         return textlines.incomplete(words[0])
-    parts = [] if server.cluster is None else server.cluster.parts()
-    return listing(
-        row(
-            part.part,
-            column(part.name, name=True),
-            column(part.address, name=True),
-            column(part.is_ours),
-            part.term,
-            part.beat,
-            column(int(part.seconds)),
-        )
-        for part in parts
-    )
+    return listing(() if server.cluster is None else clusterstate.lines(server.cluster))
 
 
 def _details(found: Mapping[str, Any]) -> list[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from random import random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import delete, literal_column, select, update
+from sqlalchemy import delete, literal_column, null, select, update
 
 from txgear.broker.records import LAST_NUMBER
 from txgear.errors import StoreRefused, StoreUnavailable
@@ -36,10 +36,13 @@ PAUSE: Final = 0.02
 class PartRow(NamedTuple):
     """
     A part, and the row of its lease.
+
+    @ivar status: what its owner has said of itself there; empty where that has said nothing.
     """
 
     part: Part
     row: LeaseRow
+    status: bytes = b""
 
 
 class Holdings:
@@ -67,10 +70,13 @@ class Holdings:
         # Owners that we were, or may have been, of parts that we gave up.
         self._former: set[bytes] = set()
         text, columns = dialect.statements.text, leases.c
-        shown = [columns[name] for name in ("part", "first", "end", *LeaseRow._fields)]
+        # What is to be said of this server with the next change.
+        self._status: bytes | None = None
+        shown = [columns[name] for name in ("part", "first", "end", "status", *LeaseRow._fields)]
         is_part = columns.part == parameter(columns.part)
         mine = (is_part, columns.owner == parameter(columns.owner))
-        new = {name: parameter(columns[name]) for name in ("owner", "name", "session", "address", "server")}
+        named = ("owner", "name", "session", "address", "server")
+        new = {name: parameter(columns[name]) for name in named}
         self._rows_text = text(select(*shown).order_by(columns.part))
         self._numbers_text = text(select(numbers.c.next))
         self._next_text = text(select(columns.next).where(is_part))
@@ -80,7 +86,7 @@ class Holdings:
             .values(next=parameter(columns.next), end=parameter(columns.end))
             .where(is_part, columns.end == parameter(columns.end))
         )
-        self._release_text = text(update(leases).values(**new).where(*mine))
+        self._release_text = text(update(leases).values(**new, status=null()).where(*mine))
         self._delete_own_text = text(delete(leases).where(*mine))
         moment = [columns[name] == parameter(columns[name]) for name in ("owner", "term", "beat")]
         self._delete_text = text(delete(leases).where(is_part, *moment))
@@ -107,8 +113,8 @@ class Holdings:
         """All parts that anybody has made."""
         cursor.execute(self._rows_text)
         return [
-            PartRow(Part(part, first, end) if end else WHOLE, lease_row(owner, *rest))
-            for part, first, end, owner, *rest in cursor.fetchall()
+            PartRow(Part(part, first, end) if end else WHOLE, lease_row(owner, *rest), bytes(status or b""))
+            for part, first, end, status, owner, *rest in cursor.fetchall()
         ]
 
     def used(self, cursor: DBAPICursor) -> set[int]:
@@ -248,13 +254,13 @@ class Holdings:
 
     def release(self, cursor: DBAPICursor, rows: Sequence[PartRow]) -> None:
         """Make nobody's what we gave up, under autocommit."""
-        for part, row in rows:
+        for part, row, _ in rows:
             if row.owner in self._former:
                 cursor.execute(self._release_text, (NOBODY, "", "", "", b"", part.part, row.owner))
 
     def delete(self, cursor: DBAPICursor, rows: Iterable[PartRow]) -> None:
         """Delete parts that nobody has and that have no jobs, each if its row is as it was read."""
-        for part, row in rows:
+        for part, row, _ in rows:
             cursor.execute(self._delete_text, (part.part, *row.moment))
 
     def delete_own(self, cursor: DBAPICursor, parts: Collection[Part], owner: bytes | None = None) -> None:
@@ -287,13 +293,19 @@ class Holdings:
 
     def fence(self, driver: DBAPIConnection, cursor: DBAPICursor) -> None:
         """As L{Lease.fence}, of all."""
+        home = max((lease.part.first for lease in self._leases), default=0)
         for lease in self._leases:
-            lease.fence(driver, cursor)
+            lease.fence(driver, cursor, self._status if lease.part.first == home else None)
 
     def committed(self) -> None:
         """A transaction that began with L{fence} is committed."""
+        self._status = None
         for lease in self._leases:
             lease.committed()
+
+    def tell(self, status: bytes) -> None:
+        """Have the lease of the last part say this, with the next transaction that begins with L{fence}."""
+        self._status = status
 
     def next(self, cursor: DBAPICursor, part: Part) -> int:
         """The first number of a part that is not reserved."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, insert, literal_column, select, update
+from sqlalchemy import Connection, insert, literal_column, null, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from twisted.logger import Logger
 
@@ -121,11 +121,16 @@ class Lease:
             )
         )
         self._make_text = text(insert(leases).values(part=parameter(columns.part), **new, **bounds))
+        # What the owner before has said of itself is of no use any more.
+        new["status"] = null()
         self._replace_text = text(update(leases).values(**new).where(*mine))
         self._return_text = text(
             update(leases).values(beat=beat, session=parameter(columns.session)).where(*mine)
         )
         self._fence_text = text(update(leases).values(beat=beat).where(*mine))
+        self._tell_text = text(
+            update(leases).values(beat=beat, status=parameter(columns.status)).where(*mine)
+        )
 
     # To have it
 
@@ -310,17 +315,20 @@ class Lease:
 
     # While we have it
 
-    def fence(self, driver: DBAPIConnection, cursor: DBAPICursor) -> None:
+    def fence(self, driver: DBAPIConnection, cursor: DBAPICursor, status: bytes | None = None) -> None:
         """
         Change the row, as the first statement of a transaction that writes.
 
+        @param status: what else is to be in it from now on, if it is not to stay as it is.
         @raise StoreTaken: another server has the lease.
         @raise StoreUnavailable: the row is not as it was left.
         """
         held = self._held
-        self._dialect.execute_first(
-            driver, cursor, self._fence_text, (self.part.part, held.owner, held.term, held.beat)
-        )
+        mine = (self.part.part, held.owner, held.term, held.beat)
+        if status is None:
+            self._dialect.execute_first(driver, cursor, self._fence_text, mine)
+        else:
+            self._dialect.execute_first(driver, cursor, self._tell_text, (status, *mine))
         if cursor.rowcount != 1:
             cursor.execute(self._look_text, (self.part.part,))
             rows = [lease_row(*found) for found in cursor.fetchall()]

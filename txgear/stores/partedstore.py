@@ -18,6 +18,7 @@ from txgear.stores.holdings import Holdings, PartRow
 from txgear.stores.leases import INTERVAL, prepare
 from txgear.stores.parts import Part, Parts
 from txgear.stores.places import Tally
+from txgear.stores.schema import MAX_STATUS
 from txgear.stores.sql import SqlStore, UsedUp, driver_of, one_line
 from txgear.stores.tenure import NOBODY
 from txgear.stores.verdicts import Verdict
@@ -187,10 +188,23 @@ class PartedStore(SqlStore):
         ours = self._held.owners
         return [
             Lease(
-                part.part, row.owner, row.term, row.beat, row.name, row.address, row.owner in ours, row.server
+                part.part,
+                row.owner,
+                row.term,
+                row.beat,
+                row.name,
+                row.address,
+                row.owner in ours,
+                row.server,
+                status,
             )
-            for part, row in rows
+            for part, row, status in rows
         ]
+
+    def tell(self, status: bytes) -> None:
+        """See L{IPartedStore}."""
+        assert len(status) <= MAX_STATUS, len(status)
+        self._held.tell(status)
 
     def take(self, lease: Lease) -> Taken | None:
         """See L{IPartedStore}."""

@@ -14,6 +14,7 @@ from txgear.server.jobserver import JobServer
 from txgear.web import health, historyroutes
 from txgear.web.api import (
     acts,
+    cluster,
     copies,
     deadset,
     diagnosis,
@@ -36,6 +37,7 @@ from txgear.web.web import Web, WebOptions
 
 PARTS: Final[tuple[ModuleType, ...]] = (
     acts,
+    cluster,
     copies,
     deadset,
     diagnosis,

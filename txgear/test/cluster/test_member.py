@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.journal.trust import LAPSED, MARGIN
@@ -188,6 +188,77 @@ class TakeOverTests(ClusterTestCase):
         before = b.member.takeovers
         self.world.run(LEASE)
         self.assertEqual(b.member.takeovers, before)
+
+    def test_an_empty_part_is_no_news(self) -> None:
+        a, b = self.join("a", "b")
+        _ = a.leave()
+        with capturedLogs() as events:
+            self.world.run(PROMPT)
+        (event,) = (event for event in events if "took over" in formatEvent(event))
+        self.assertEqual(formatEvent(event), "took over part 1, which nobody had: 0 jobs")
+        self.assertIs(event["log_level"], LogLevel.info)
+        self.assertEqual((b.member.takeovers, b.member.deaths), (1, 0))
+
+    def test_a_death_is_one_whatever_is_left(self) -> None:
+        a, b = self.join("a", "b")
+        a.kill()
+        with capturedLogs() as events:
+            self.world.run(LEASE + 2)
+        (event,) = (event for event in events if "took over" in formatEvent(event))
+        self.assertIs(event["log_level"], LogLevel.warn)
+        self.assertEqual((b.member.takeovers, b.member.deaths), (1, 1))
+
+    def test_what_they_say(self) -> None:
+        """Each knows of each how it does, some seconds late, and of itself how it does now."""
+        a, b = self.join("a", "b")
+        for _ in range(3):
+            self.submit(a)
+        worker = self.worker(a)
+        self.assertEqual(worker.ask(request(GRAB_JOB)), assigned(1))
+        self.world.run(5)
+        for node in (a, b):
+            first, second = node.member.servers()
+            self.assertEqual((first.name, first.is_ours, second.name), ("a", node is a, "b"))
+            self.assertFalse(first.is_silent or second.is_silent)
+            said = first.status
+            self.assertEqual((said.queued, said.running, said.lease), (2, 1, LEASE))
+            self.assertEqual((second.status.queued, second.status.running), (0, 0))
+        worker.tell(request(WORK_COMPLETE, handle(1), b""))
+        self.world.run(4.5)
+        rate = b.member.servers()[0].status.rate
+        assert rate is not None
+        self.assertGreater(rate, 0.0)
+        self.world.run(30)
+        self.assertEqual([each.status.rate for each in b.member.servers()], [0.0, 0.0])
+
+    def test_what_it_says_asks_for_no_writes(self) -> None:
+        """It leaves with the beats."""
+        (a,) = self.join("a")
+        row = a.store.parts[1]
+        before = row.beat
+        self.world.run(20)
+        self.assertLess(row.beat - before, 11)
+        self.assertIn(b'"q":0', row.status)
+
+    def test_one_that_is_silent_and_then_gone(self) -> None:
+        a, b = self.join("a", "b")
+        self.submit(a)
+        self.world.run(3)
+        a.kill()
+        self.world.run(5.5)
+        first = b.member.servers()[0]
+        self.assertEqual((first.name, first.is_silent, first.status.queued), ("a", True, 1))
+        self.world.run(5)
+        (ours,) = b.member.servers()
+        self.assertEqual([part.part for part in ours.parts], [1, 2, 3])
+
+    def test_looks_that_fail(self) -> None:
+        (a,) = self.join("a")
+        self.assertLess(a.member.looked, PROMPT)
+        a.store.is_cut = True
+        self.world.run(10)
+        self.assertGreater(a.member.failures, 1)
+        self.assertGreater(a.member.looked, 9.0)
 
     def test_what_is_shown(self) -> None:
         a, b = self.join("a", "b")

@@ -31,10 +31,11 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.server import textcommands
-from txgear.server.clusterview import PartShown
+from txgear.server.clusterview import Status
 from txgear.server.schedules import Schedule
 from txgear.server.tcplink import AVAILABLE
 from txgear.test.support.clock import START
+from txgear.test.support.clusterview import FakeCluster, free_part, server_shown
 from txgear.test.support.net import FakeTcpConnection, error
 from txgear.test.support.server import DurableServerTestCase, ServerFixture, submit
 
@@ -559,16 +560,6 @@ class OneJobTests(OwnTestCase):
         self.check((b"result " + self.do_one(b"", b"large", results={"keep": "1h", "bytes": 1}), not_kept))
 
 
-class Shown:
-    """A server's membership that has these parts."""
-
-    def __init__(self, parts: list[PartShown]) -> None:
-        self._parts = parts
-
-    def parts(self) -> list[PartShown]:
-        return self._parts
-
-
 class ServerTests(OwnTestCase):
     def test_policy(self) -> None:
         self.set_policies(("a*", {"concurrency": 2}))
@@ -601,17 +592,18 @@ class ServerTests(OwnTestCase):
 
     def test_cluster(self) -> None:
         self.check((b"cluster", b".\n"), (b"cluster a", INCOMPLETE % b"cluster"))
-        parts = [
-            PartShown(1, "a b", "a.example.com:4730", 3, 170, 0.4, is_ours=True),
-            PartShown(2, "", "", 1, 12, 31.6, is_ours=False),
-        ]
-        self.fixture.server.cluster = Shown(parts)
-        self.check(
-            (
-                b"cluster",
-                b"1\ta\\x20b\ta.example.com:4730\tyes\t3\t170\t0\n2\t-\t-\tno\t1\t12\t31\n.\n",
-            )
+        self.fixture.server.cluster = FakeCluster(
+            server_shown("a b", 1, 4, address="a.example.com:4730", own=True, seconds=0.4),
+            server_shown("c", 3, seconds=6.3, status=Status(queued=2)),
+            free=(free_part(2, 31.6),),
         )
+        rows = (
+            b"1\ta\\x20b\ta.example.com:4730\tyes\t1\t41\t0\talive\t-\t-\t-\t-\t-\n"
+            b"2\t-\t-\tno\t2\t12\t31\t-\t-\t-\t-\t-\t-\n"
+            b"3\tc\t-\tno\t1\t43\t6\tsilent\t-\t2\t-\t-\t-\n"
+            b"4\ta\\x20b\ta.example.com:4730\tyes\t1\t44\t0\talive\t1.2\t12\t3\t4\t0.0012\n"
+        )
+        self.check((b"cluster", rows + b".\n"))
 
     def test_the_file_is_a_setting(self) -> None:
         self.assertNotIn(b"config", self.rows(b"settings"))

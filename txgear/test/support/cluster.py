@@ -53,6 +53,7 @@ class Row:
         self.term = 1
         self.beat = 0
         self.name = name
+        self.status = b""
 
     def __contains__(self, number: int) -> bool:
         return self.first <= number < self.end
@@ -125,6 +126,7 @@ class ClusterStore:
         self._is_open = False
         self.owner = b""
         self.parts: dict[int, Row] = {}
+        self._status = b""
 
     # To have it
 
@@ -146,7 +148,7 @@ class ClusterStore:
         if self._is_open and not self.is_cut:
             for row in self.database.leases.values():
                 if row.owner == self.owner:
-                    row.owner, row.name = b"", ""
+                    row.owner, row.name, row.status = b"", "", b""
         self.parts = {}
         self._is_open = False
 
@@ -158,10 +160,23 @@ class ClusterStore:
         return self._end(
             "leases",
             [
-                Lease(row.part, row.owner, row.term, row.beat, row.name, "", row.owner == self.owner)
+                Lease(
+                    row.part,
+                    row.owner,
+                    row.term,
+                    row.beat,
+                    row.name,
+                    "",
+                    row.owner == self.owner,
+                    row.owner,
+                    row.status,
+                )
                 for row in self.database.leases.values()
             ],
         )
+
+    def tell(self, status: bytes) -> None:
+        self._status = status
 
     def take(self, lease: Lease) -> Taken | None:
         self._reach()
@@ -170,6 +185,7 @@ class ClusterStore:
             return None
         if row.owner != self.owner:
             row.owner, row.term, row.beat, row.name = self.owner, row.term + 1, 0, self.server
+            row.status = b""
         home = self.database.make_part(self.owner, self.server)
         self.parts.update({row.part: row, home.part: home})
         found = self._of([row])
@@ -256,6 +272,8 @@ class ClusterStore:
             raise StoreTaken("another server has taken it")
         for row in rows:
             row.beat += 1
+        if self._status:
+            self.parts[max(self.parts)].status, self._status = self._status, b""
 
     def _change(self, name: str, change: Callable[[], T]) -> T:
         self._reach()
