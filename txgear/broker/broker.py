@@ -338,7 +338,7 @@ class Broker:
                     check(client, SUBMIT, name)
                 if (tenant := client.tenant) is not None and not tenant.submits.take(now):
                     raise tenant.too_fast()
-            if self.dispatcher.draining:
+            if self.dispatcher.draining and not (background and self.dispatcher.has_heir):
                 raise QueueError(SHUTTING_DOWN, why=DRAINING)
             if settings:
                 check_settings(settings)
@@ -662,14 +662,16 @@ class Broker:
         # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
         timers.deadline = min(go_on, timers.next_due(now), now if self.departures else go_on)
 
-    def drain(self, now: float) -> None:
+    def drain(self, now: float, has_heir: bool = False) -> None:
         """
         Take no new job, and hand out only those that a client waits for; the
         others wait for good. A function of which there are many has to wait until they are sorted out.
+
+        @param has_heir: whether another server has what is stored next: background jobs are taken for it.
         """
         if not self.dispatcher.draining:
             self.stock.wakings.stop()
-            self.departures.start(self.dispatcher.drain(now), now)
+            self.departures.start(self.dispatcher.drain(now, has_heir), now)
 
     @property
     def drained(self) -> bool:

@@ -44,6 +44,7 @@ class Dispatcher:
     """
     @ivar running: how many jobs are at workers.
     @ivar draining: whether only what clients wait for is still handed out.
+    @ivar has_heir: whether another server has the jobs next: background submits are still taken for it.
     @ivar trusted_until: from then on, by the server's time, another server may have what is stored: only
         other jobs are handed out.
     @ivar rings: for each priority the functions that have a job of it, whether or not one is in memory,
@@ -62,6 +63,7 @@ class Dispatcher:
         "_unsifted",
         "_wakeups",
         "draining",
+        "has_heir",
         "rings",
         "running",
         "trusted_until",
@@ -83,7 +85,7 @@ class Dispatcher:
         self.rings: tuple[dict[Function, int], ...] = ({}, {}, {})
         self._turn = 0
         self.running = 0
-        self.draining = False
+        self.draining = self.has_heir = False
         self.trusted_until = inf
         # While the server begins to drain: the functions whose jobs have not all been looked at.
         self._unsifted: dict[Function, None] = {}
@@ -596,14 +598,14 @@ class Dispatcher:
 
     # The server drains
 
-    def drain(self, now: float) -> BulkTask:
+    def drain(self, now: float, has_heir: bool = False) -> BulkTask:
         """
         Hand out only jobs that a client waits for; the others are delayed for good. A function of which
         there are many has to wait until they are sorted out.
 
         @return: what sorts them out.
         """
-        self.draining = True
+        self.draining, self.has_heir = True, has_heir
         if self._pager is not None:
             self._pager.stop()
         for function in self._functions.by_name.values():

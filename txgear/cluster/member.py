@@ -113,8 +113,11 @@ class Member:
 
     def _looked(self, leases: list[Lease], asked: float, answered: float) -> None:
         self._leases, self._looked_at = leases, answered
-        self._ended.extend(self._watch.looked(leases, asked, answered))
-        self._ended.extend(lease for lease in leases if lease.is_ours and lease.part in self._tried)
+        ended = self._watch.looked(leases, asked, answered)
+        # Who is about to leave does not take what another one leaves.
+        if not self._server.broker.dispatcher.draining:
+            self._ended.extend(ended)
+            self._ended.extend(lease for lease in leases if lease.is_ours and lease.part in self._tried)
         self._tried.clear()
         self._go_on()
 

@@ -4,10 +4,13 @@ A service in a cluster: it joins when it starts, and starts anew where others ha
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from txgear.cluster.member import Member
 from txgear.errors import ConfigurationError
@@ -23,6 +26,15 @@ PACE_SECONDS: Final = 10.0
 Seconds from one start to the next at the least: who is too slow again and again is not to end all connections
 each time at once.
 """
+PROMPT_SECONDS: Final = 5.0
+"""
+Seconds that a server that ends waits for jobs that run: what is queued in its part waits as well, until
+another server has that. Many who send SIGTERM send SIGKILL ten seconds later.
+"""
+PATIENT_SECONDS: Final = 45.0
+"""The same where it is to end gracefully: the units and containers of the documentation wait for a minute."""
+LEAST_SECONDS: Final = 0.5
+"""Seconds that it goes on at the least, for those that have connected just now and are about to submit."""
 
 
 class Restartable(Protocol):
@@ -53,6 +65,7 @@ class Clustered:
         self._timer = Timer(reactor, self._start)
         self._member: Member | None = None
         self._joined_at = 0.0
+        self._parting: Deferred[Any] | None = None
 
     def lease(self, store: IJobStore | None) -> float:
         """
@@ -80,9 +93,40 @@ class Clustered:
         if self._member is not None:
             self._member.stop()
             self._member = None
+        if self._parting is not None:
+            parting, self._parting = self._parting, None
+            parting.cancel()
         if not was_running:
             self.begins_anew = False
             self._timer.cancel()
+
+    def part(self, drained: Deferred[None], graceful: bool) -> Deferred[Any]:
+        """
+        The service drains, and is to end. Its parts go to another server when it has ended, so it does not
+        wait for good.
+
+        @param drained: fires when no job runs any more, and nobody waits for one.
+        @param graceful: whether to be patient.
+        @return: fires when it is to stop; not at all if it stops before.
+        """
+        seconds = PATIENT_SECONDS if graceful else PROMPT_SECONDS
+        _ = drained.addTimeout(seconds, self._reactor, onTimeoutCancel=partial(self._give_up, seconds))
+        moment: Deferred[None] = deferLater(self._reactor, LEAST_SECONDS)
+        self._parting = parted = gatherResults([drained, moment], consumeErrors=True)
+        _ = parted.addErrback(self._stopped_before)
+        return parted
+
+    def _give_up(self, seconds: float, result: Any, timeout: float) -> None:
+        self.log.warn(
+            "jobs have not ended within {seconds:g} seconds: they go with the part, and another server has"
+            " them run again, unless their workers bring it their results",
+            seconds=seconds,
+        )
+
+    def _stopped_before(self, failure: Failure) -> Deferred[None]:
+        assert isinstance(failure.value, FirstError), failure
+        failure.value.subFailure.trap(CancelledError)
+        return Deferred()
 
     def begin_anew(self) -> None:
         """Another server has a part that was this one's: of stored jobs this one knows nothing for sure."""

@@ -517,6 +517,9 @@ class ServerService(Service):
             cancelling it stops the waiting, not the draining.
         """
         self.log.info("draining: no new jobs; waiting for those that run or are waited for")
+        if self._cluster is not None:
+            # They could go to another server only before they had connected.
+            listeners.accept_waiting(self.ports)
         self._closing_ports = self._close_ports(but_web=True)
         return self.server.drain().addCallback(self._drained)
 
@@ -531,21 +534,29 @@ class ServerService(Service):
 
     def shutdown(self, graceful: bool) -> None:
         """
-        Have the server ended; see L{end}.
+        Have the server ended; see L{end}. One of a cluster drains in any case, for some seconds, if it does
+        not drain already: what runs has time to end before another server has its jobs.
 
-        @param graceful: L{drain} first.
+        @param graceful: L{drain} first; in a cluster for longer.
         """
-        if not graceful:
+        if self._cluster is not None and self.running and not (self._ending or self._drains):
+            parted = self._cluster.part(self.drain(), graceful)
+            self._draining = parted.addCallback(lambda parted: self.shutdown(False))
+        elif not graceful:
             if not self._ending:
                 self._ending = True
                 self.end()
-        elif not self.server.broker.dispatcher.draining:
+        elif not self._drains:
             # The service has it, so that nothing collects it as garbage meanwhile.
             self._draining = self.drain().addCallback(lambda drained: self.shutdown(False))
 
+    @property
+    def _drains(self) -> bool:
+        return self.server.broker.dispatcher.draining
+
     def store_taken(self) -> None:
         """Another server has the store: this one ends, or starts anew where it is one of several."""
-        if self._cluster is None:
+        if self._cluster is None or self._drains:
             self.shutdown(False)
         else:
             self._cluster.begin_anew()
@@ -564,8 +575,7 @@ class ServerService(Service):
     def offer(self) -> Offer:
         """Part of L{txgear.daemon.handover.Giver}."""
         journal = self.server.journal
-        draining = self.server.broker.dispatcher.draining
-        if not self.running or self._own_ports is None or self._ending or draining:
+        if not self.running or self._own_ports is None or self._ending or self._drains:
             raise ConfigurationError("the server there drains, or ends")
         if journal is not None and journal.unavailable is not None:
             raise ConfigurationError(f"the server there cannot use its store: {journal.unavailable}")
@@ -669,7 +679,7 @@ class ServerService(Service):
             yield server.journal.settle()
         closed = server.close_connections()
         _ = closed.addTimeout(STOP_SECONDS, self._reactor, onTimeoutCancel=lambda result, timeout: None)
-        if released is None:
+        if released is None and self._cluster is None:
             yield closed
         if server.journal is not None:
             yield server.journal.close()
@@ -678,7 +688,8 @@ class ServerService(Service):
         server.stop()
         if released is not None:
             released()
-            yield closed
-        elif self._handover is not None:
+        # In a cluster others have our jobs by now, whoever does not hang up.
+        yield closed
+        if released is None and self._handover is not None:
             self._handover.close()
         self.log.info("txgear has ended")

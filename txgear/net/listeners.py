@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from twisted.internet.interfaces import (
     IFileDescriptor,
     IListeningPort,
     IProtocolFactory,
+    IReadDescriptor,
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
@@ -294,3 +296,10 @@ def shown_address(port: IListeningPort) -> str:
         name = getattr(address, "name", address)
         return os.fsdecode(name) if isinstance(name, bytes) else str(name)
     return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+
+
+def accept_waiting(ports: Iterable[IListeningPort]) -> None:
+    """Take those in who have connected, and have not been accepted: when a port closes they are reset."""
+    for port in ports:
+        if IReadDescriptor.providedBy(port):
+            port.doRead()

@@ -105,6 +105,8 @@ PRIORITIES: Final = (HIGH, NORMAL, LOW)
 EXCEPTIONS_OPTION: Final = b"exceptions"
 EXTENSION_OPTION: Final = b"txgear-1"
 """The option of OPTION_REQ with which a peer asks for the packets from L{PRIVATE} on."""
+LEAVING_OPTION: Final = b"txgear-leaving"
+"""The one with which a client asks to be told when the server ends: what has no answer then, nobody does."""
 
 OUTCOME_UNKNOWN: Final = b"unknown"
 """In RESULT: there was never such a job, or it is forgotten."""

@@ -19,6 +19,7 @@ from txgear.protocol.constants import (
     ECHO_RES,
     EXCEPTIONS_OPTION,
     EXTENSION_OPTION,
+    LEAVING_OPTION,
     LOGGED_IN,
     LOGIN,
     MALFORMED,
@@ -68,6 +69,8 @@ def _option(connection: GearConnection, option: bytes) -> None:
         connection.extension = connection.extension or Extension(
             connection.server, connection.peer, connection
         )
+    elif name == LEAVING_OPTION:
+        connection.wants_farewell = True
     else:
         raise UnknownOption("Server does not recognize given option")
     connection.send(connection.peer, OPTION_RES, option)

@@ -28,6 +28,7 @@ from txgear.net.stream import BEHIND
 from txgear.protocol.constants import (
     ERROR,
     RESPONSE_MAGIC,
+    SHUTTING_DOWN,
     SUBMIT_JOB,
     SUBMIT_JOB_BG,
     SUBMIT_JOB_EPOCH,
@@ -41,7 +42,7 @@ from txgear.protocol.constants import (
     SUBMIT_REDUCE_JOB_BACKGROUND,
     TEXT,
 )
-from txgear.protocol.packets import Data, Decoder, Packet, Pieces, Received, large, pack_header
+from txgear.protocol.packets import Data, Decoder, Packet, Pieces, Received, large, pack_header, response
 from txgear.protocol.textlines import for_line, shown
 from txgear.security.audit import LOGIN
 from txgear.server.descriptors import SPOKEN_SECONDS, close_now
@@ -53,6 +54,10 @@ from txgear.server.tcplink import TcpLink
 from txgear.server.turns import LOOK_EVERY, TURN_BYTES, TURN_SECONDS, ShortTurns, Steps
 
 QUEUE_ERROR: Final = QueueError.default_code.encode("ascii")
+FAREWELL: Final = response(ERROR, QUEUE_ERROR, SHUTTING_DOWN.encode("ascii"))
+"""What a peer hears last that has asked for it: nobody carries out what it is not answered."""
+NEVER: Final = -1.0
+"""The time of a packet, where none has come."""
 LOGIN_SECONDS: Final = 10.0
 """How long a peer may take to identify itself, where the rules ask for that; a handshake comes before it."""
 LOGIN_BYTES: Final = 8192
@@ -119,11 +124,12 @@ class GearConnection(ShortTurns):
     @ivar server: the broker and what belongs to it.
     @ivar broker: the broker of the server.
     @ivar peer: how the broker knows the connection; there from C{connectionMade} on.
-    @ivar now: the server's time when the packets arrived that are being handled.
+    @ivar now: the server's time when the packets arrived that are being handled; L{NEVER} before the first.
     @ivar send: puts a packet for a peer into the outbox.
     @ivar extension: handles requests beyond the classic protocol, once the peer has asked for that.
     @ivar listing: makes a long list that the peer has just asked for; no packet is handled before it is done.
     @ivar is_operator: whether a text command has come.
+    @ivar wants_farewell: whether the peer is to hear it when the server ends the connection as it ends.
     """
 
     __slots__ = (
@@ -142,6 +148,7 @@ class GearConnection(ShortTurns):
         "peer",
         "send",
         "server",
+        "wants_farewell",
     )
 
     requests: ClassVar[Mapping[int, Request]] = {}
@@ -161,7 +168,7 @@ class GearConnection(ShortTurns):
         )
         self.server = server
         self.broker = server.broker
-        self.now = 0.0
+        self.now = NEVER
         self._answered = True
         self._link: TcpLink | None = None
         self._marked = False
@@ -172,6 +179,7 @@ class GearConnection(ShortTurns):
         self._watches_writes = server.settings.refuse_by_closing
         self._leaves_when_idle = False
         self.is_operator = False
+        self.wants_farewell = False
         self._before_login = 0
         self._switched: Switched | None = None
 
@@ -393,11 +401,13 @@ class GearConnection(ShortTurns):
     def drain(self) -> None:
         """
         Part of L{txgear.interfaces.PeerLine}. Workers stay, as there are jobs for them; so do operators, who
-        may want to see what happens, and those who still wait for something, until they have it.
+        may want to see what happens, and those who still wait for something, until they have it. So does who
+        has only just come, where a submit is still taken: it could not know.
         """
         if not self.is_operator:
             self._leaves_when_idle = self._watches_writes = True
-            self._leave_if_idle()
+            if self.now != NEVER or not self.broker.dispatcher.has_heir:
+                self._leave_if_idle()
 
     def _leave_if_idle(self) -> None:
         """
@@ -412,7 +422,11 @@ class GearConnection(ShortTurns):
             self.close(linger=True)
 
     def close(self, linger: bool = False) -> None:
-        """As in L{ShortTurns}; it lingers where all do."""
+        """As in L{ShortTurns}; it lingers where all do, and where the peer is told why."""
+        ends = self.broker.dispatcher.draining or self.broker.halted
+        if self.wants_farewell and ends and not self.closing and self.server.outbox.nothing_for(self.peer):
+            self.write_chunks([FAREWELL])
+            linger = True
         super().close(linger or self.server.lingers)
 
     def protocol_broken(self, error: ProtocolError) -> None:

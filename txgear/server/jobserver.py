@@ -390,13 +390,15 @@ class JobServer:
     def drain(self) -> Deferred[None]:
         """
         Take no new job, hand out no new background job, and wait for jobs that run or that clients wait for.
+        In a cluster background jobs are taken still: another server hands them out, and who is sending one
+        cannot know that this one ends.
 
         @return: a Deferred that fires with C{None} once they have ended; cancelling
             it stops the waiting, not the draining.
         """
         done: Deferred[None] = Deferred(self._drained.remove)
         self._drained.append(done)
-        self.broker.drain(self.seconds())
+        self.broker.drain(self.seconds(), self.cluster is not None)
         self.end_turn()
         # A client that stays would be refused all that it submits; one that is hung up on looks elsewhere.
         for line in self.outbox.lines():

@@ -53,6 +53,17 @@ class WhyTests(DurableBrokerTestCase):
         self.fixture.drain()
         self.assert_refused(DRAINING, None)
 
+    def test_one_that_drains_and_has_an_heir(self) -> None:
+        """It takes what the other one gets, and hands it out no more."""
+        self.fixture.submit(None)
+        self.broker.drain(self.fixture.now, True)
+        job = self.fixture.submit(None)
+        self.fixture.commit()
+        self.assertTrue(job.stored)
+        worker = self.fixture.worker()
+        self.assertIsNone(self.broker.grab(worker, self.fixture.now))
+        self.assert_refused(DRAINING, self.fixture.connect())
+
     def test_a_store_that_does_not_answer(self) -> None:
         self.journal.unavailable = "no"
         self.assert_refused(STORE_UNAVAILABLE, None)

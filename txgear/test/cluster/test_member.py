@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.journal.trust import LAPSED, MARGIN
 from txgear.protocol.constants import (
     CAN_DO,
+    ECHO_REQ,
     GRAB_JOB,
     JOB_ASSIGN,
     JOB_CREATED,
@@ -119,6 +120,32 @@ class TakeOverTests(ClusterTestCase):
         self.successResultOf(left)
         self.assertIn("took over part 1, which nobody had: 1 job", map(formatEvent, events))
         self.assertEqual(self.grab(b), assigned(1))
+
+    def test_one_that_is_about_to_leave(self) -> None:
+        """It takes what somebody sends who has just come, for another server; and no part of others."""
+        a, b, c = self.join("a", "b", "c")
+        idle, late = a.connect(), a.connect()
+        idle.tell(request(ECHO_REQ, b""))
+        for node in (a, c):
+            _ = node.server.drain()
+        self.assertTrue(idle.closed)
+        self.assertFalse(late.closed)
+        late.tell(submit(b"late"))
+        self.world.run(0.2)
+        self.assertEqual(late.heard(), response(JOB_CREATED, handle(1)))
+        self.assertTrue(late.closed)
+        waits = a.connect()
+        self.assertEqual(
+            waits.ask(request(SUBMIT_JOB, b"f", b"", b"")), refused(b"The server is shutting down")
+        )
+        self.assertEqual(self.grab(a), response(NO_JOB))
+        _ = a.leave()
+        b.freeze()
+        self.world.run(2)
+        self.assertEqual(c.member.takeovers, 0)
+        b.thaw()
+        self.world.run(2)
+        self.assertEqual(self.grab(b), assigned(1, b"late"))
 
     def test_what_was_there_before(self) -> None:
         """As after a restart of all: the first that comes has it, at once."""

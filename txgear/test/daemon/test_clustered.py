@@ -10,11 +10,18 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
-from txgear.daemon.clustered import NO_CLUSTER, PACE_SECONDS, Clustered
+from txgear.daemon.clustered import (
+    LEAST_SECONDS,
+    NO_CLUSTER,
+    PACE_SECONDS,
+    PATIENT_SECONDS,
+    PROMPT_SECONDS,
+    Clustered,
+)
 from txgear.daemon.service import ServerService
 from txgear.errors import ConfigurationError, StoreUnavailable
 from txgear.interfaces import IJobStore
-from txgear.protocol.constants import CAN_DO, GRAB_JOB, JOB_ASSIGN, JOB_CREATED
+from txgear.protocol.constants import CAN_DO, GRAB_JOB, JOB_ASSIGN, JOB_CREATED, WORK_COMPLETE
 from txgear.protocol.packets import request, response
 from txgear.stores.memory import MemoryStore
 from txgear.test.daemon.test_service import ServiceTestCase
@@ -137,6 +144,94 @@ class ClusteredTests(ServiceTestCase):
         self.assertEqual(len(self.store.parts), 1)
         self.assertEqual(self.ended, [])
         self.stop(service)
+
+    def running(self, service: ServerService) -> tuple[Any, bytes]:
+        """A worker, and the handle of the job that it has."""
+        client, heard = self.connect()
+        client.dataReceived(submit())
+        self.settle(service)
+        worker, _ = self.connect()
+        worker.dataReceived(request(CAN_DO, b"f") + request(GRAB_JOB))
+        handle = heard.value()[12:]
+        self.assertIn(handle, worker.peer.running)
+        return worker, handle
+
+    def test_it_is_to_end(self) -> None:
+        """It listens no more, and waits for what runs; at the least a moment, for who has just come."""
+        service = self.begin()
+        worker, handle = self.running(service)
+        service.shutdown(False)
+        self.assertEqual(service.ports, [])
+        self.pass_time(service, LEAST_SECONDS + 1)
+        self.assertEqual(self.ended, [])
+        worker.dataReceived(request(WORK_COMPLETE, handle, b""))
+        self.settle(service)
+        self.assertEqual(self.ended, [True])
+        self.stop(service)
+
+    def test_nothing_runs(self) -> None:
+        service = self.begin()
+        service.shutdown(False)
+        self.pass_time(service, LEAST_SECONDS - 0.1)
+        self.assertEqual(self.ended, [])
+        self.pass_time(service, 0.2)
+        self.assertEqual(self.ended, [True])
+        self.stop(service)
+
+    def ends_after(self, seconds: float, graceful: bool) -> None:
+        service = self.begin()
+        self.running(service)
+        service.shutdown(graceful)
+        service.shutdown(True)
+        self.pass_time(service, seconds - 0.2)
+        self.assertEqual(self.ended, [])
+        with capturedLogs() as events:
+            self.pass_time(service, 0.4)
+        self.assertEqual(self.ended, [True])
+        line = f"jobs have not ended within {seconds:g} seconds"
+        self.assertTrue(any(line in formatEvent(event) for event in events))
+        self.stop(service)
+
+    def test_jobs_that_do_not_end(self) -> None:
+        self.ends_after(PROMPT_SECONDS, False)
+
+    def test_jobs_that_do_not_end_for_long(self) -> None:
+        self.ends_after(PATIENT_SECONDS, True)
+
+    def test_it_is_told_once_more(self) -> None:
+        """Then it waits no more; and what is over does not end the next one."""
+        service = self.begin()
+        self.running(service)
+        service.shutdown(True)
+        service.shutdown(False)
+        self.assertEqual(self.ended, [True])
+        self.stop(service)
+        self.reactor.tcpServers.clear()
+        service.startService()
+        self.pass_time(service, 2 * PATIENT_SECONDS)
+        self.assertEqual(self.ended, [True])
+        self.stop(service)
+
+    def test_others_take_over_while_it_ends(self) -> None:
+        """It has nothing to begin anew."""
+        service = self.begin()
+        self.running(service)
+        service.shutdown(True)
+        self.lose(service)
+        self.assertEqual(self.ended, [True])
+        self.stop(service)
+
+    def test_who_does_not_hang_up(self) -> None:
+        """Others have the jobs before."""
+        service = self.begin()
+        self.connect()
+        stopped = service.stopService()
+        while {row.owner for row in self.database.leases.values()} != {b""}:
+            self.reactor.deliver()
+        self.assertNoResult(stopped)
+        self.leave()
+        while not stopped.called:
+            self.reactor.deliver()
 
     def test_it_is_ended_meanwhile(self) -> None:
         service = self.begin()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
@@ -16,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.errors import ConfigurationError
 from txgear.net.listeners import (
     ListenAddress,
+    accept_waiting,
     listen,
     listen_addresses,
     open_endpoint,
@@ -236,3 +238,17 @@ class ListenTests(SynchronousTestCase):
 
         error = self.assertRaises(RuntimeError, open_endpoint, Slow(), Factory())
         self.assertIn("at once", str(error))
+
+    def test_who_waits_to_be_accepted(self) -> None:
+        """They are, by ports that read; others have nobody waiting."""
+
+        class Reading(FileDescriptor):
+            reads = 0
+
+            def doRead(self) -> None:
+                self.reads += 1
+
+        port: Any = Reading(MemoryReactorClock())
+        other: Any = object()
+        accept_waiting([port, other])
+        self.assertEqual(port.reads, 1)

@@ -15,6 +15,7 @@ from txgear.protocol.constants import (
     GET_RESULT,
     GRAB_JOB,
     JOB_CREATED,
+    LEAVING_OPTION,
     OPTION_REQ,
     OPTION_RES,
     RESULT,
@@ -109,6 +110,34 @@ class DrainTests(SynchronousTestCase):
         self.drain()
         self.assertFalse(self.client.closed)
         self.assertEqual(self.client.ask(b"status\n"), b".\n")
+
+    def ask_for_farewell(self, client: FakePeer) -> None:
+        option = client.ask(request(OPTION_REQ, LEAVING_OPTION))
+        self.assertEqual(option, response(OPTION_RES, LEAVING_OPTION))
+
+    def test_who_has_asked_for_it_is_told(self) -> None:
+        """At the moment at which nobody carries out any more what it sends."""
+        handle = self.waiting(self.client)
+        idle = self.fixture.connect()
+        for client in (self.client, idle):
+            self.ask_for_farewell(client)
+        self.drain()
+        self.assertEqual(idle.heard(), GOING)
+        self.assertTrue(idle.closed)
+        self.assertEqual(self.client.heard(), b"")
+        self.worker.tell(request(WORK_COMPLETE, handle, b"done"))
+        self.assertEqual(self.client.heard(), response(WORK_COMPLETE, handle, b"done") + GOING)
+        self.assertTrue(self.client.closed)
+
+    def test_it_is_told_at_the_end_of_the_server(self) -> None:
+        self.ask_for_farewell(self.client)
+        _ = self.fixture.server.close_connections()
+        self.assertEqual(self.client.heard(), GOING)
+
+    def test_it_is_not_told_what_is_not_so(self) -> None:
+        self.ask_for_farewell(self.client)
+        self.client.protocol.close()
+        self.assertEqual(self.client.heard(), b"")
 
     def test_half_a_request_is_waited_for(self) -> None:
         """It is answered, which is more than a connection that ends tells."""

@@ -343,7 +343,7 @@ class Node:
         )
         self.server, self.journal = self.fixture.server, self.fixture.journal
         self.server.store_taken = self._has_lost_it
-        self.member = Member(self.server, self.store, lambda: world.chance)
+        self.server.cluster = self.member = Member(self.server, self.store, lambda: world.chance)
         self.member.start()
         self.server.end_turn()
 
