@@ -68,6 +68,7 @@ OWN: Final = {"bench", "check", "ping", "submit", "work"}
 ORDERS: Final[dict[str, str]] = {
     "audit": "",
     "cancel": "{live} --yes",
+    "cluster": "",
     "connections": "",
     "copy": "{live}",
     "create": "new",

@@ -41,6 +41,7 @@ IMITATED: Final = "Instead of other programs"
 SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Look": {
         "audit": Entry("look.audit", "What operators and others did lately, or were refused"),
+        "cluster": Entry("look.cluster", "The servers that have one database"),
         "connections": Entry("look.connections", "Who is connected"),
         "dead": Entry("look.dead", "Jobs that failed and have no attempt left"),
         "function": Entry("look.function", "All that is known of one function"),
