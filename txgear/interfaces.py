@@ -331,6 +331,12 @@ class IPartedStore(ILeasedStore):
         @param status: not more than L{txgear.stores.schema.MAX_STATUS} bytes.
         """
 
+    def shared() -> list[StoredValue]:
+        """
+        The values that hold for all servers, those of L{SHARED<txgear.broker.records.SHARED>}, with 0 for
+        their numbers.
+        """
+
     def take(lease: Lease) -> Taken | None:
         """
         Take over the part of another server, or one that nobody has, if its lease is as it was read: in one

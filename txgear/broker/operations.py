@@ -17,7 +17,7 @@ from txgear.broker.bulk import BulkTask, BulkTasks, one_by_one
 from txgear.broker.changes import Changes
 from txgear.broker.copies import Copies
 from txgear.broker.counts import CANCEL
-from txgear.broker.records import PAUSED, StoredValue
+from txgear.broker.records import LIMITED, PAUSED, StoredValue
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, RUNNING
 from txgear.broker.walks import Walk
 
@@ -57,6 +57,15 @@ class Purge(NamedTuple):
     when: float
     jobs: int
     by: str
+
+
+def _limits_of(text: str) -> tuple[int, int, int]:
+    """The bounds that a store has kept; none where somebody has changed what it has."""
+    words = text.split()
+    if len(words) != 3 or not all(word.isascii() and word.isdecimal() for word in words):
+        return 0, 0, 0
+    high, normal, low = map(int, words)
+    return high, normal, low
 
 
 class Operations:
@@ -357,13 +366,18 @@ class Operations:
 
         @return: whether it was paused.
         """
+        if not self._resume(name, now):
+            return False
+        self._persistence.put_value(StoredValue(PAUSED, name, 0.0))
+        return True
+
+    def _resume(self, name: bytes, now: float) -> bool:
         function = self._functions.by_name.get(name)
         if function is None or function.throttle is None or not function.throttle.paused:
             return False
         function.throttle.resume()
         self._dispatcher.release_throttle(function, now)
         self._functions.forget_if_unused(function)
-        self._persistence.put_value(StoredValue(PAUSED, name, 0.0))
         return True
 
     def create_function(self, name: bytes) -> None:
@@ -388,6 +402,8 @@ class Operations:
         for function in dropped or ():
             if function.paused:
                 self._persistence.put_value(StoredValue(PAUSED, function.name, 0.0))
+            if function.max_queued is not None:
+                self._persistence.share(StoredValue(LIMITED, function.name, 0.0))
         return None if dropped is None else bool(dropped)
 
     def limit_function(self, name: bytes, limits: tuple[int, int, int]) -> None:
@@ -399,9 +415,30 @@ class Operations:
         @raise ArgumentTooLarge: the name is too long.
         @raise QueueError: there are too many functions.
         """
-        function = self._functions.get(name)
+        self._limit(self._functions.get(name), limits)
+        text = " ".join(map(str, limits))
+        self._persistence.share(StoredValue(LIMITED, name, float(any(limits)), text=text))
+
+    def _limit(self, function: Function, limits: tuple[int, int, int]) -> None:
         function.max_queued = limits if any(limits) else None
         self._functions.forget_if_unused(function)
+
+    def put_in_force(self, value: StoredValue, now: float) -> None:
+        """
+        What holds for a function is in the store, and is to hold here as well: another server has set it, or
+        this one did before it started.
+
+        @param value: any; one of another kind than L{PAUSED} and L{LIMITED} holds for no function.
+        """
+        if value.kind == PAUSED and value.value:
+            function = self._functions.get(value.name, bounded=False)
+            self._functions.throttle(function).pause(value.value, value.text)
+            self._dispatcher.regulate(function, now)
+        elif value.kind == PAUSED:
+            self._resume(value.name, now)
+        elif value.kind == LIMITED:
+            limits = _limits_of(value.text) if value.value else (0, 0, 0)
+            self._limit(self._functions.get(value.name, bounded=False), limits)
 
     def set_policies(self, policies: Policies, now: float) -> None:
         """

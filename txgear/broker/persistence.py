@@ -270,3 +270,8 @@ class Persistence:
         """Remember something over restarts that is no job, if anything is kept."""
         if self._journal is not None:
             self._journal.put_value(value)
+
+    def share(self, value: StoredValue) -> None:
+        """Tell other servers that have the same store, and remember it for them, if there are any."""
+        if self._journal is not None:
+            self._journal.share(value)

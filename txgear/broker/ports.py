@@ -155,6 +155,9 @@ class Journal(Protocol):
     def put_value(self, value: StoredValue) -> None:
         """Keep something that is no job."""
 
+    def share(self, value: StoredValue) -> None:
+        """Tell other servers that have the same store, and keep it for them; nothing where there are none."""
+
     def read(self, reading: Reading) -> None:
         """Read the result or the workload of one kept job."""
 

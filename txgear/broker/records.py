@@ -291,7 +291,7 @@ class StoredValue(NamedTuple):
     """
     A number that a store keeps beside the jobs.
 
-    @ivar kind: L{PAUSED}, L{SCHEDULED}, L{SIGNING_KEY} or L{SIGNED_OUT}.
+    @ivar kind: L{PAUSED}, L{SCHEDULED}, L{SIGNING_KEY}, L{SIGNED_OUT} or L{LIMITED}.
     @ivar name: what it is about.
     @ivar value: the value, not negative; 0.0 is the same as no value.
     @ivar number: the new job without which the value must not be kept; 0 for none.
@@ -313,6 +313,11 @@ SIGNING_KEY: Final = 3
 """The text is a key of the server, the value when it was made."""
 SIGNED_OUT: Final = 4
 """A session of a browser that has ended before its time: the name says which, the value when it began."""
+LIMITED: Final = 5
+"""The text is what C{maxqueue} has set for a function, a number for each priority; its name is the name."""
+
+SHARED: Final = (PAUSED, SIGNING_KEY, SIGNED_OUT, LIMITED)
+"""What holds for all servers that have the same store."""
 
 
 HistoryChunk: TypeAlias = "tuple[int, bytes]"

@@ -49,6 +49,7 @@ class StoreEvents:
         "_dispatcher",
         "_functions",
         "_lifecycle",
+        "_operations",
         "_pager",
         "_stock",
         "_table",
@@ -77,6 +78,7 @@ class StoreEvents:
         absences: Absences,
     ) -> None:
         self._absences = absences
+        self._operations = operations
         self._stock = stock
         self._table = table
         self._functions = functions
@@ -163,10 +165,8 @@ class StoreEvents:
         """
         self._stock.begin(lanes, now, aside)
         for value in values:
-            if value.kind == PAUSED and value.value:
-                function = self._functions.get(value.name, bounded=False)
-                self._functions.throttle(function).pause(value.value, value.text)
-                self._dispatcher.regulate(function, now)
+            if value.kind == PAUSED:
+                self._operations.put_in_force(value, now)
         self._absences.server_started(now)
 
     def take_over(self, lanes: Iterable[LaneCount], now: float, aside: Iterable[JobRecord] = ()) -> None:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from twisted.logger import Logger, LogLevel
 
-from txgear.broker.records import ASIDE, OWN, WAITING, Lease, Taken
+from txgear.broker.records import ASIDE, OWN, WAITING, Lease, StoredValue, Taken
 from txgear.cluster.ownstatus import OwnStatus
 from txgear.cluster.roster import parts_of, servers_of
+from txgear.cluster.sharing import Sharing
 from txgear.cluster.status import written
 from txgear.cluster.watch import LOOK_SECONDS, Watch
 from txgear.interfaces import IPartedStore
@@ -22,6 +23,18 @@ from txgear.journal.journal import NUMBERS
 from txgear.journal.timer import Timer
 from txgear.server.clusterview import PartShown, ServerShown
 from txgear.server.jobserver import JobServer
+
+
+class Seen(NamedTuple):
+    """
+    What a look has shown.
+
+    @ivar leases: those of all parts.
+    @ivar shared: the values that hold for all servers.
+    """
+
+    leases: list[Lease]
+    shared: list[StoredValue]
 
 
 class TakenOver(NamedTuple):
@@ -55,6 +68,7 @@ class Member:
         self.takeovers = self.deaths = self.failures = 0
         self._server = server
         self._journal = server.journal
+        self._sharing = Sharing(server, server.journal)
         self._watch = Watch(store.lease_seconds, chance)
         self._timer = Timer(server.clock, self._look)
         self._own = OwnStatus(server, store.lease_seconds)
@@ -103,15 +117,15 @@ class Member:
         is_due = self._own.is_due(self._server.clock.seconds())
         status = written(self._own.status()) if is_due else None
 
-        def look(store: Any) -> list[Lease]:
+        def look(store: Any) -> Seen:
             if status is not None:
                 store.tell(status)
-            found: list[Lease] = store.leases()
-            return found
+            return Seen(store.leases(), store.shared())
 
         self._journal.errands.run(look, self._looked, self._look_failed)
 
-    def _looked(self, leases: list[Lease], asked: float, answered: float) -> None:
+    def _looked(self, seen: Seen, asked: float, answered: float) -> None:
+        leases = seen.leases
         self._leases, self._looked_at = leases, answered
         ended = self._watch.looked(leases, asked, answered)
         # Who is about to leave does not take what another one leaves.
@@ -120,6 +134,7 @@ class Member:
             self._ended.extend(lease for lease in leases if lease.is_ours and lease.part in self._tried)
         self._tried.clear()
         self._go_on()
+        self._sharing.looked(seen.shared)
 
     def _look_failed(self) -> None:
         self.failures += 1

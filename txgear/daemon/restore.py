@@ -97,6 +97,9 @@ def restore(
             others += count
     journal.found(jobs + dead + others)
     broker.store_events.begin(lanes, values, now, aside)
+    if journal.shared is not None:
+        for value in journal.shared.found(values):
+            broker.operations.put_in_force(value, now)
     return Restored(values, jobs, dead, others)
 
 

@@ -215,6 +215,7 @@ class ServerService(Service):
         )
         self.scheduler = self.server.scheduler
         self.server.config = self._options["config"]
+        self.server.hear = self._hear
         self.server.listens = lambda: bool(self.ports)
         self.server.web_channel = self._switched
         values: list[StoredValue] = []
@@ -400,9 +401,16 @@ class ServerService(Service):
         from txgear.web.apisite import make_api
 
         self.web = make_api(self.server)
-        self.web.sessions.restore(self._values)
+        journal = self.server.journal
+        shared = None if journal is None else journal.shared
+        self.web.sessions.restore(self._values if shared is None else shared.in_force.values())
         self.web.start()
         return self.web.switched()
+
+    def _hear(self, value: StoredValue) -> None:
+        """Another server has kept this in our store; who has no web yet will find it there."""
+        if self.web is not None:
+            self.web.sessions.hear(value)
 
     def _import_web(self) -> Deferred[None]:
         """

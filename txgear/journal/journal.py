@@ -25,11 +25,13 @@ from txgear.journal.figures import Figures
 from txgear.journal.link import BUSY, CLOSED, LOST, OPEN, OPENING, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
 from txgear.journal.reports import Reports
+from txgear.journal.shared import Shared
 from txgear.journal.sieve import Sieve
 from txgear.journal.trust import LAPSED, Trust
 from txgear.journal.writes import NOTHING, NOW, Writes
 
 if TYPE_CHECKING:
+    from txgear.broker.records import StoredValue
     from txgear.interfaces import IJobStore
 
 NUMBERS: Final = 1_000_000_000
@@ -47,6 +49,7 @@ class Journal:
     @ivar reports: what the store says of itself; C{None} where it says nothing.
     @ivar errands: what others than the broker want of the store.
     @ivar trust: until when it is surely ours; C{None} where no other server may take over a part of it.
+    @ivar shared: what holds for all servers of the store; C{None} where there is but one.
     @ivar answered: part of L{txgear.journal.link.LinkListener}; ends a turn of the server's.
     """
 
@@ -91,6 +94,7 @@ class Journal:
         )
         self.errands = Errands(self._link, clock, self.turn_ended)
         self.trust = None if lease is None else Trust(self._link, clock, lease)
+        self.shared = None if lease is None else Shared(writes.put_value, writes.is_put)
         self._read_last = False
         self._ending = Ending(clock, timeout)
         self._sieve = Sieve(self._link, clock, self.turn_ended)
@@ -102,7 +106,7 @@ class Journal:
         self.delete = self._writes.delete
         self.delete_all = self._writes.delete_all
         self.put_result = self._writes.put_result
-        self.put_value = self._writes.put_value
+        self.put_value = writes.put_value if self.shared is None else self.shared.put
         self.has_room = self._writes.has_room
         self.read = self._reads.readings.read
         self.load = self._reads.loads.load
@@ -114,6 +118,11 @@ class Journal:
         self.show = self._sieve.show
         self.may_hide = self._sieve.may_hide
         self.found = self._sieve.found
+
+    def share(self, value: StoredValue) -> None:
+        """Part of L{txgear.broker.ports.Journal}."""
+        if self.shared is not None:
+            self.shared.put(value)
 
     def bear(self, timeout: float) -> None:
         """

@@ -121,6 +121,10 @@ class Writes:
         """Part of L{txgear.broker.ports.Journal}."""
         self._buffer.values[value.kind, value.name] = value
 
+    def is_put(self, key: tuple[int, bytes]) -> bool:
+        """Whether a value of this kind and name is on its way."""
+        return key in self._buffer.values or key in self._in_flight.values
+
     def has_room(self, size: int) -> bool:
         """Part of L{txgear.broker.ports.Journal}."""
         if self._link.unavailable is None or not size or self.pending_bytes + size <= self._limit:

@@ -100,9 +100,24 @@ class Sessions:
             )
 
     def _restore_ended(self, value: StoredValue, now: float) -> None:
-        found = _ENDED.fullmatch(value.name)
-        if found is None or value.value + LIFE <= now:
+        if _ENDED.fullmatch(value.name) is None or value.value + LIFE <= now:
             self._keep(value._replace(value=0.0, text=""))
+        else:
+            self._note_ended(value)
+
+    def hear(self, value: StoredValue) -> None:
+        """
+        Another server that has the same store has kept this. One that has kept a key at the same time as this
+        one has the same from now on; who has signed in meanwhile by the other one signs in again.
+        """
+        if value.kind == SIGNING_KEY and value.name == _KEY_NAME:
+            self._key = _key_of(value.text) or self._key
+        elif value.kind == SIGNED_OUT and value.value:
+            self._note_ended(value)
+
+    def _note_ended(self, value: StoredValue) -> None:
+        found = _ENDED.fullmatch(value.name)
+        if found is None:
             return
         token, session = found[1].decode("ascii"), found[2]
         if session is None:

@@ -29,6 +29,7 @@ from txgear.broker.bulkacts import BulkActs
 from txgear.broker.findings import Trend
 from txgear.broker.model import Job, Peer
 from txgear.broker.quickacks import Tally
+from txgear.broker.records import StoredValue
 from txgear.broker.rules import Rules
 from txgear.broker.timers import LOOK_SECONDS
 from txgear.errors import AccessDenied
@@ -107,6 +108,8 @@ class JobServer:
     @ivar setup: how it was set up, for people. The service sets it.
     @ivar scheduler: submits jobs by the clock, once the service has started it.
     @ivar cluster: its membership among other servers over one database, or C{None}. The service sets it.
+    @ivar hear: called with a value of the store that another server has kept there, and that holds for more
+        than functions. The service sets it.
     @ivar listens: tells whether the ports for jobs are open. The service sets it.
     @ivar web_channel: makes the protocol of a connection that speaks HTTP from now on; or says when it is to
         be asked again, which never fails. C{None} where HTTP is not spoken. The service sets it.
@@ -193,6 +196,7 @@ class JobServer:
         self.setup = Setup()
         self.scheduler = Scheduler(self)
         self.cluster: Cluster | None = None
+        self.hear: Callable[[StoredValue], None] = lambda value: None
         self.listens: Callable[[], bool] = lambda: True
         self.web_channel: Callable[[], Protocol | Deferred[None]] | None = None
         self._accepted = 0

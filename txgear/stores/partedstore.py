@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy import Connection
 from zope.interface import implementer_only
 
-from txgear.broker.records import ASIDE, OWN, InLane, JobRecord, Lane, LaneCount, Lease, NewJob, Taken
+from txgear.broker.records import (
+    ASIDE,
+    OWN,
+    InLane,
+    JobRecord,
+    Lane,
+    LaneCount,
+    Lease,
+    NewJob,
+    StoredValue,
+    Taken,
+)
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IPartedStore, IPatientStore, IReportingStore
 from txgear.stores.holdings import Holdings, PartRow
@@ -205,6 +216,10 @@ class PartedStore(SqlStore):
         """See L{IPartedStore}."""
         assert len(status) <= MAX_STATUS, len(status)
         self._held.tell(status)
+
+    def shared(self) -> list[StoredValue]:
+        """See L{IPartedStore}."""
+        return self._reading(self._statements.shared)
 
     def take(self, lease: Lease) -> Taken | None:
         """See L{IPartedStore}."""

@@ -37,6 +37,7 @@ from sqlalchemy.sql import ClauseElement
 from txgear.broker.records import (
     KINDS,
     READY,
+    SHARED,
     WAITING,
     HistoryChunk,
     JobChange,
@@ -147,9 +148,12 @@ class Statements:
         self._place = self.text(
             update(jobs).values(**found_by).where(jobs.c.number == parameter(jobs.c.number))
         )
-        self._values = self.text(
-            select(stored_values.c.kind, stored_values.c.name, stored_values.c.value, stored_values.c.text)
+        values = select(
+            stored_values.c.kind, stored_values.c.name, stored_values.c.value, stored_values.c.text
         )
+        self._values = self.text(values)
+        shared: list[Any] = [literal_column(str(kind)) for kind in SHARED]
+        self._shared = self.text(values.where(stored_values.c.kind.in_(shared)))
         self._insert_text = cache(self._make_insert)
         self._delete_text = cache(self._make_delete)
         self._known_text = cache(self._make_known)
@@ -210,7 +214,15 @@ class Statements:
 
     def values(self, cursor: DBAPICursor) -> list[StoredValue]:
         """All values that are kept."""
-        cursor.execute(self._values)
+        return self._read_values(cursor, self._values)
+
+    def shared(self, cursor: DBAPICursor) -> list[StoredValue]:
+        """Those that hold for all servers."""
+        return self._read_values(cursor, self._shared)
+
+    @staticmethod
+    def _read_values(cursor: DBAPICursor, text: str) -> list[StoredValue]:
+        cursor.execute(text)
         return [
             StoredValue(kind, bytes(name), value, text=bytes(note or b"").decode("utf-8", "ignore"))
             for kind, name, value, note in cursor.fetchall()

@@ -73,6 +73,17 @@ class BrowserSessions:
         """
         self._sessions.restore(values, self._server.wall_clock())
 
+    def hear(self, value: StoredValue) -> None:
+        """Another server that has the same store has kept this: what was ended there ends here."""
+        self._sessions.hear(value)
+        self._end_streams()
+
+    def _end_streams(self) -> None:
+        """End what is kept open by sessions that have ended."""
+        for stream, (session, _) in list(self._streams.items()):
+            if self._sessions.has_ended(session):
+                stream.session_over()
+
     @property
     def possible(self) -> bool:
         """Whether it could help anybody to sign in: there are rules, and tokens."""
@@ -115,9 +126,7 @@ class BrowserSessions:
         if request.session is None:
             return ()
         self._sessions.end(request.session, self._server.wall_clock())
-        for stream, (session, _) in list(self._streams.items()):
-            if session.id == request.session.id:
-                stream.session_over()
+        self._end_streams()
         return (
             set_cookie(request, COOKIE, "", 0),
             set_cookie(request, SECURE_COOKIE, "", 0, secure=True),

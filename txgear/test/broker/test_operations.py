@@ -9,7 +9,7 @@ from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BATCH, BulkTask
 from txgear.broker.model import Job, Peer
 from txgear.broker.operations import MOST_PURGES, PAGE, PATIENCE, STEPS, Purge
-from txgear.broker.records import InLane
+from txgear.broker.records import LIMITED, PAUSED, SCHEDULED, InLane, StoredValue
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.errors import QueueError
 from txgear.protocol.constants import HIGH, WORK_FAIL
@@ -681,6 +681,36 @@ class FunctionsTests(OperationsTestCase):
         self.assertIn(b"h", self.broker.functions.by_name)
         self.broker.operations.limit_function(b"h", (0, 0, 0))
         self.assertNotIn(b"h", self.broker.functions.by_name)
+
+    def test_what_other_servers_have_set(self) -> None:
+        operations, now = self.broker.operations, self.fixture.now
+        operations.put_in_force(StoredValue(PAUSED, b"g", 7.0, text="alice"), now)
+        operations.put_in_force(StoredValue(LIMITED, b"g", 1.0, text="0 1 2"), now)
+        function = self.broker.functions.by_name[b"g"]
+        throttle = function.throttle
+        assert throttle is not None
+        self.assertEqual((throttle.paused_by, throttle.paused_since), ("alice", 7.0))
+        self.assertEqual(function.max_queued, (0, 1, 2))
+        operations.put_in_force(StoredValue(PAUSED, b"g", 0.0), now)
+        self.assertFalse(function.paused)
+        operations.put_in_force(StoredValue(LIMITED, b"g", 0.0), now)
+        self.assertNotIn(b"g", self.broker.functions.by_name)
+        operations.put_in_force(StoredValue(PAUSED, b"g", 0.0), now)
+        operations.put_in_force(StoredValue(SCHEDULED, b"g", 1.0), now)
+        for text in ("", "1 2", "1 2 3 4", "1 2 -3", "1 2 \u00b3", "1 2 x"):
+            operations.put_in_force(StoredValue(LIMITED, b"g", 1.0, text=text), now)
+        self.assertNotIn(b"g", self.broker.functions.by_name)
+
+    def test_what_other_servers_are_told(self) -> None:
+        fixture = BrokerFixture(journal=(journal := FakeJournal()))
+        operations, key = fixture.broker.operations, (LIMITED, b"g")
+        operations.limit_function(b"g", (0, 1, 2))
+        self.assertEqual(journal.stored_values, {key: StoredValue(LIMITED, b"g", 1.0, text="0 1 2")})
+        operations.limit_function(b"g", (0, 0, 0))
+        self.assertEqual(journal.stored_values[key].value, 0.0)
+        operations.limit_function(b"g", (1, 0, 0))
+        operations.drop_function(b"g")
+        self.assertEqual(journal.stored_values, {key: StoredValue(LIMITED, b"g", 0.0)})
 
     def test_a_job_that_there_is_not_is_not_cancelled(self) -> None:
         self.assertFalse(self.broker.operations.cancel(b"H:test:99", self.fixture.now))

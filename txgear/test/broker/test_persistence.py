@@ -8,7 +8,17 @@ from txgear.broker.history import Attempt, History
 from txgear.broker.model import AskedReply, Job
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
-from txgear.broker.records import KEPT, OWN, PAUSED, WAITING, JobChange, JobRecord, JobUpdate, StoredValue
+from txgear.broker.records import (
+    KEPT,
+    LIMITED,
+    OWN,
+    PAUSED,
+    WAITING,
+    JobChange,
+    JobRecord,
+    JobUpdate,
+    StoredValue,
+)
 from txgear.broker.states import DEAD, DONE
 from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
@@ -225,6 +235,12 @@ class StoreTests(KeptTestCase):
         value = StoredValue(PAUSED, b"f", 1.0)
         self.persistence.put_value(value)
         self.assertEqual(list(self.journal.stored_values.values()), [value])
+
+    def test_what_other_servers_are_to_know(self) -> None:
+        value = StoredValue(LIMITED, b"f", 1.0, text="1 1 1")
+        self.persistence.share(value)
+        self.assertEqual(list(self.journal.stored_values.values()), [value])
+        Persistence(None, None, b"H:test", Timers()).share(value)
 
 
 class WorkloadTests(KeptTestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.records import PAUSED, SIGNED_OUT, Batch, StoredValue
 from txgear.journal.trust import LAPSED, MARGIN
 from txgear.protocol.constants import (
     CAN_DO,
@@ -17,6 +18,7 @@ from txgear.protocol.constants import (
     WORK_COMPLETE,
 )
 from txgear.protocol.packets import request, response
+from txgear.test.support.clock import START
 from txgear.test.support.cluster import LEASE, SIZE, Node, World
 from txgear.test.support.server import FakePeer, refused, submit
 
@@ -295,6 +297,79 @@ class TakeOverTests(ClusterTestCase):
         self.assertEqual((theirs.part, theirs.name, theirs.term, theirs.is_ours), (1, "a", 1, False))
         self.assertEqual((ours.part, ours.name, ours.is_ours), (2, "b", True))
         self.assertGreater(theirs.seconds, 1.0)
+
+
+class SharedTests(ClusterTestCase):
+    """What is set at one of them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.a, self.b = self.join("a", "b")
+
+    def said(self, node: Node, command: bytes) -> bytes:
+        return node.connect().ask(command + b"\n")
+
+    def test_pause(self) -> None:
+        self.submit(self.b)
+        self.assertEqual(self.said(self.a, b"pause f"), b"OK\r\n")
+        self.world.run(PROMPT)
+        self.assertEqual(self.grab(self.b), response(NO_JOB))
+        self.assertEqual(self.said(self.b, b"resume f"), b"OK\r\n")
+        self.assertEqual(self.grab(self.b), assigned(SIZE))
+        self.world.run(PROMPT)
+        self.submit(self.a)
+        self.assertEqual(self.grab(self.a), assigned(1))
+
+    def test_maxqueue(self) -> None:
+        self.assertEqual(self.said(self.a, b"maxqueue f 1"), b"OK\r\n")
+        self.world.run(PROMPT)
+        self.submit(self.b)
+        self.assertIn(b"Job queue is full", self.submit(self.b))
+        self.assertEqual(self.said(self.b, b"maxqueue f"), b"OK\r\n")
+        self.world.run(PROMPT)
+        for _ in range(2):
+            self.assertTrue(self.submit(self.a).startswith(response(JOB_CREATED, b"")[:8]))
+
+    def test_one_that_joins(self) -> None:
+        self.said(self.a, b"maxqueue f 1")
+        self.said(self.a, b"pause f")
+        self.world.run(0.2)
+        c = self.world.join("c")
+        function = c.server.broker.functions.by_name[b"f"]
+        self.assertEqual((function.paused, function.max_queued), (True, (1, 1, 1)))
+
+    def test_what_was_undone_before_the_first_look(self) -> None:
+        self.said(self.a, b"pause f")
+        self.world.run(0.2)
+        c = self.world.join("c")
+        self.database_forgets()
+        self.world.run(PROMPT)
+        for node in (self.a, self.b, c):
+            self.assertNotIn(b"f", node.server.broker.functions.by_name)
+
+    def database_forgets(self) -> None:
+        value = StoredValue(PAUSED, b"f", 0.0)
+        self.world.database.rows.write(Batch((), (), (), values=[value]))
+
+    def test_a_store_that_is_away(self) -> None:
+        """What is set meanwhile holds here at once, and there when it is back."""
+        self.a.store.is_cut = True
+        self.said(self.a, b"pause f")
+        self.world.run(3)
+        self.assertTrue(self.a.server.broker.functions.by_name[b"f"].paused)
+        self.a.store.is_cut = False
+        self.world.run(3)
+        for node in (self.a, self.b):
+            self.assertTrue(node.server.broker.functions.by_name[b"f"].paused)
+
+    def test_sessions(self) -> None:
+        heard: list[StoredValue] = []
+        self.b.server.hear = heard.append
+        value = StoredValue(SIGNED_OUT, b"token session", START)
+        self.a.server.broker.persistence.put_value(value)
+        self.a.server.end_turn()
+        self.world.run(PROMPT)
+        self.assertEqual(heard, [value])
 
 
 class FrozenTests(ClusterTestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -10,6 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
+from txgear.broker.records import SIGNED_OUT, Batch, StoredValue
 from txgear.daemon.clustered import (
     LEAST_SECONDS,
     NO_CLUSTER,
@@ -18,6 +20,7 @@ from txgear.daemon.clustered import (
     PROMPT_SECONDS,
     Clustered,
 )
+from txgear.daemon.late import ASKED
 from txgear.daemon.service import ServerService
 from txgear.errors import ConfigurationError, StoreUnavailable
 from txgear.interfaces import IJobStore
@@ -256,6 +259,28 @@ class ClusteredTests(ServiceTestCase):
             self.pass_time(service, PACE_SECONDS)
         self.assertFalse(service.running)
         self.assertEqual(self.ended, [True])
+
+    def test_sessions_of_other_servers(self) -> None:
+        """What has ended there has ended here, with the first connection that goes over to HTTP too."""
+        import_module(ASKED)
+        service = self.begin()
+        web_channel = service.server.web_channel
+        assert web_channel is not None
+        values = [StoredValue(SIGNED_OUT, b"0123abcd " + b"x" * 22, 1.0)]
+        self.keep(service, values)
+        web_channel()
+        assert service.web is not None
+        sessions = service.web.sessions._sessions
+        self.assertEqual(sessions._ended["0123abcd"].keys(), {"x" * 22})
+        values = [StoredValue(SIGNED_OUT, b"0123abcd " + b"y" * 22, 1.0)]
+        self.keep(service, values)
+        self.assertEqual(sessions._ended["0123abcd"].keys(), {"x" * 22, "y" * 22})
+        self.stop(service)
+
+    def keep(self, service: ServerService, values: list[StoredValue]) -> None:
+        """Another server keeps these."""
+        self.database.rows.write(Batch((), (), (), values=values))
+        self.pass_time(service, 1.5)
 
     def test_other_stores(self) -> None:
         for store in (None, MemoryStore()):

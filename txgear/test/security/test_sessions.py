@@ -155,6 +155,50 @@ class EndTests(SessionsTestCase):
         self.assertFalse(any(self.found(value, NOW + 500) for _, value in sessions))
 
 
+class OtherServerTests(SessionsTestCase):
+    """Two that have the same store."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.other = self.store.sessions()
+
+    def hear(self) -> None:
+        for value in self.store.values.values():
+            self.other.hear(value)
+
+    def test_what_was_ended_there(self) -> None:
+        self.assertTrue(self.found(sessions=self.other))
+        self.sessions.end(self.session, NOW)
+        self.hear()
+        self.assertFalse(self.found(sessions=self.other))
+
+    def test_more_than_are_told_apart(self) -> None:
+        for number in range(MOST_ENDED + 1):
+            session, _ = self.sessions.begin(self.token, NOW + 1 + number)
+            self.sessions.end(session, NOW + 1 + number)
+        self.hear()
+        self.assertFalse(self.found(sessions=self.other))
+
+    def test_a_key_of_the_same_moment(self) -> None:
+        """That counts which was written last, at both."""
+        self.other = Store().sessions()
+        self.assertFalse(self.found(sessions=self.other))
+        self.hear()
+        self.assertTrue(self.found(sessions=self.other))
+
+    def test_what_makes_no_sense(self) -> None:
+        for value in (
+            StoredValue(SIGNED_OUT, b"\xff", NOW),
+            StoredValue(SIGNING_KEY, b"sessions", 1.0, text="x"),
+            StoredValue(SIGNING_KEY, b"sessions", 0.0),
+            StoredValue(SIGNING_KEY, b"other", 1.0, text="eHh4"),
+            # Which would have ended by now.
+            StoredValue(SIGNED_OUT, f"{self.token.id} {self.session.id}".encode(), 0.0),
+        ):
+            self.other.hear(value)
+        self.assertTrue(self.found(sessions=self.other))
+
+
 class RestartTests(SessionsTestCase):
     def test_it_goes_on(self) -> None:
         self.assertTrue(self.found(sessions=self.store.sessions()))

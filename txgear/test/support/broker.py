@@ -271,6 +271,9 @@ class FakeJournal:
     def put_value(self, value: StoredValue) -> None:
         self.stored_values[value.kind, value.name] = value
 
+    def share(self, value: StoredValue) -> None:
+        self.put_value(value)
+
     def read(self, reading: Reading) -> None:
         self.reading.append(reading)
 

@@ -17,6 +17,7 @@ from txgear.broker.records import (
     ASIDE,
     LAST_NUMBER,
     OWN,
+    SHARED,
     Batch,
     HistoryChunk,
     JobRecord,
@@ -177,6 +178,10 @@ class ClusterStore:
 
     def tell(self, status: bytes) -> None:
         self._status = status
+
+    def shared(self) -> list[StoredValue]:
+        self._reach()
+        return [value for value in self.database.rows.values() if value.kind in SHARED]
 
     def take(self, lease: Lease) -> Taken | None:
         self._reach()

@@ -114,6 +114,9 @@ class LazyJournal:
     def put_value(self, value: StoredValue) -> None:
         self.gathering.values[value.kind, value.name] = value
 
+    def share(self, value: StoredValue) -> None:
+        """There are no other servers."""
+
     def read(self, reading: Reading) -> None:
         self.reading.append(reading)
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from twisted.internet.defer import maybeDeferred
 
+from txgear.broker.records import SIGNED_OUT, StoredValue
 from txgear.security.audit import LOGIN, LOGOUT
 from txgear.security.sessions import LIFE
 from txgear.security.tokens import Token, new_token
@@ -537,6 +538,21 @@ class KeptOpenTests(SignInTestCase):
         self.assertFalse(stays.closed)
         stays.leave()
         self.assertEqual(self.server.guard._stand_ins, {})
+
+    def test_sign_out_at_another_server(self) -> None:
+        """Of two with the same store; which ends one session, and no other."""
+        page = self.open()
+        other = Browser(self)
+        other.sign_in(self.ops)
+        stays = other.open("GET", "/", EVENTS)
+        self.clock.advance(0)
+        (session, _), _ = self.web.sessions._streams.values()
+        name = f"{session.token.id} {session.id}".encode()
+        self.web.sessions.hear(StoredValue(SIGNED_OUT, name, session.began / 1000))
+        self.assertIn(b"event: reload", page.heard())
+        self.assertEqual(self.browser.ask("GET", "/").status, 303)
+        self.assertNotIn(b"reload", stays.heard())
+        stays.leave()
 
     def test_sign_out_while_one_reads_nothing(self) -> None:
         """A page that was told to load again, and has not read that, is in the way of no other."""
