@@ -42,6 +42,7 @@ NO_LIMITS: Final = frozenset(
         "journal.batches.MOST_REFUSALS",
         "journal.batches.MOST_ROWS",
         "journal.reads.MOST_READINGS",
+        "journal.sieve.MOST_ASKED",
         "net.batchedreads.MAX_EVENTS",
         "net.batchedreads.MOST_ROUNDS",
         "server.figurechunks.MOST_PARTS",

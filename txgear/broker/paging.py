@@ -124,7 +124,7 @@ class Pager:
         lanes = function.lanes
         if priority in lanes.overflow and (function.workers or not lanes.counts[priority]):
             self._asking[priority][function] = None
-        self.go_on(now)
+            self.go_on(now)
 
     def trusts(self, now: float) -> bool:
         """Whether something is being read, and will soon be there."""

@@ -32,6 +32,9 @@ AGAIN_SECONDS: Final = 10.0
 REPORT_EVERY: Final = 1_000_000
 """Keys after which the log hears how many have been read."""
 
+MOST_ASKED: Final = 10_000
+"""Keys of which is remembered what stands for them, as they are about to be hidden: 2 MB."""
+
 MASK: Final = (1 << HASH_BITS) - 1
 """What of a number of the store's stands for the key."""
 
@@ -138,6 +141,9 @@ class Sieve:
         self._pause = Timer(clock, turn_ended)
         self._bounds = bounds
         self._filters = Filters(bounds.capacity)
+        # Keys that were asked for lately and are not in the filters, with what stands for them: those of jobs
+        # that are submitted now, and are about to be hidden.
+        self._asked: dict[Key, int] = {}
         # Whether nothing is known of what the store had when the server started, or took over jobs.
         self._blind = False
         # How many of the keys in the filters are those of no job any more, about.
@@ -152,12 +158,13 @@ class Sieve:
 
     def hide(self, key: Key) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
-        hashed = hash_of(key)
+        asked = self._asked.pop(key, None)
+        hashed = hash_of(key) if asked is None else asked
         if self._new is not None and hashed not in self._new:
             self._new.add(hashed)
         if self._blind:
             return
-        if hashed not in self._filters:
+        if asked is not None or hashed not in self._filters:
             self._filters.add(hashed)
             if len(self._filters.filters) > self._bounds.filters:
                 self._build()
@@ -188,8 +195,19 @@ class Sieve:
         """Part of L{txgear.broker.ports.Journal}."""
         if self._blind:
             return True
-        filters = self._filters
-        return filters.keys > 0 and hash_of(key) in filters
+        filters = self._filters.filters
+        if not filters:
+            return False
+        hashed = hash_of(key)
+        # For each submit: a call takes as long as a filter.
+        for each in filters:
+            if hashed in each:
+                return True
+        asked = self._asked
+        if len(asked) >= MOST_ASKED:
+            asked.clear()
+        asked[key] = hashed
+        return False
 
     # It is built anew
 
@@ -242,6 +260,7 @@ class Sieve:
         if self._blind and self._read >= REPORT_EVERY:
             self.log.info("those of all {count} jobs that have one are known", count=self._read)
         self._filters, self._new = new, None
+        self._asked.clear()
         self._blind = False
         self._ended -= self._ended_before
         self._ended_before = 0

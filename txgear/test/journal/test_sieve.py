@@ -14,7 +14,16 @@ from txgear.broker.records import Batch
 from txgear.broker.uniques import HASH_BITS, Key, hash_of
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.link import LOST, OPEN, Link
-from txgear.journal.sieve import AGAIN_SECONDS, BOUNDS, OVERDUE, REPORT_EVERY, Bounds, Filters, Sieve
+from txgear.journal.sieve import (
+    AGAIN_SECONDS,
+    BOUNDS,
+    MOST_ASKED,
+    OVERDUE,
+    REPORT_EVERY,
+    Bounds,
+    Filters,
+    Sieve,
+)
 from txgear.stores.memory import MemoryStore
 from txgear.test.journal.test_writes import Unheard
 from txgear.test.support.broker import record
@@ -140,6 +149,16 @@ class SieveTests(SieveTestCase):
         self.sieve.hide_all([])
         self.assertEqual(self.hidden(1, 2, 3, 4), [True, True, False, True])
 
+    def test_what_was_asked_for_is_hidden(self) -> None:
+        """However many were asked for meanwhile; and it is counted once, however often it is hidden."""
+        self.sieve.hide(key(0))
+        count = MOST_ASKED + 5
+        self.assertEqual(self.hidden(*range(1, count)).count(True), 0)
+        for number in (*range(count), 1, count - 1):
+            self.sieve.hide(key(number))
+        self.assertEqual(set(self.hidden(*range(count))), {True})
+        self.assertAlmostEqual(self.sieve._filters.keys, count, delta=count // 1000)
+
     def test_what_is_shown_may_stay(self) -> None:
         """Nothing can be taken out, and there may be another job with that key."""
         self.sieve.hide(key(1))
@@ -202,6 +221,20 @@ class BuildTests(SieveTestCase):
         self.assertFalse(self.sieve.ready)
         self.show(*range(2))
         self.assertTrue(self.sieve.ready)
+
+    def test_what_was_asked_for_meanwhile(self) -> None:
+        """It is in both; what the store has by then is counted once."""
+        self.fill(ENDED + 1)
+        self.show(*range(ENDED + 1))
+        first, second, third = range(10**6, 10**6 + 3)
+        self.assertEqual(self.hidden(first, second, third), [False] * 3)
+        self.sieve.hide(key(first))
+        self.lists(third)
+        self.build()
+        self.sieve.hide(key(second))
+        self.sieve.hide(key(third))
+        self.assertEqual(self.hidden(first, second, third), [True] * 3)
+        self.assertEqual(self.sieve._filters.keys, 3)
 
     def test_only_once_at_a_time(self) -> None:
         self.fill(ENDED + 1)
