@@ -130,6 +130,10 @@ crash: $(TESTABLE) ## 50 kills under load for each kind of store, five minutes o
 	@$(BIN)/python tests/crash.py
 	@$(BIN)/python tests/runtimecrash.py
 
+.PHONY: failover
+failover: $(TESTABLE) ## three servers over one database, and all that can happen to any of it: the times of docs/cluster.md; an hour
+	@$(BIN)/python tests/clusterproof.py
+
 .PHONY: bench
 bench: $(TESTABLE) ## the figures of docs/performance.md
 	@$(BIN)/python bench/run.py

@@ -1,4 +1,4 @@
-"""A line between a worker and its server that can be cut, and that can lose what is sent over it."""
+"""A line between two programs that can be cut, be late, and lose what is sent over it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class LineBetween:
         self.port: Final[int] = self._listener.getsockname()[1]
         self._is_cut = False
         self._ended = False
+        self._flows = threading.Event()
+        self._flows.set()
         self.loses_requests = False
         self.loses_answers = False
         self.lost = b""
@@ -44,13 +46,19 @@ class LineBetween:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def hold(self) -> None:
+        """Pass nothing on for a while: what is sent arrives when the line is mended, or ended."""
+        self._flows.clear()
+
     def mend(self) -> None:
         """Let connections through again, and lose nothing."""
         self.loses_requests = self.loses_answers = self._is_cut = False
+        self._flows.set()
 
     def close(self) -> None:
         """End it, and wait for its threads."""
         self._ended = True
+        self._flows.set()
         self._listener.close()
         self.cut()
         for thread in self._threads:
@@ -87,6 +95,7 @@ class LineBetween:
     def _pass_on(self, source: socket.socket, target: socket.socket, loses: str) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self._flows.wait()
                 if getattr(self, loses):
                     self.lost += data
                 else:

@@ -7,7 +7,6 @@ measured by that.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 from needs import lacks
 from operating import configured
 from processes import Programs, Server, Servers, programs_folder, wait_until
+from steppedclock import Clock
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -64,38 +64,9 @@ function = "hourly"
 """
 
 
-class Clock:
-    """The clock that programs see which run with L{environment}."""
-
-    def __init__(self, folder: Path) -> None:
-        places = [*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
-        lacks("" if places else "there is no libfaketime")
-        self._file = folder / "clock"
-        self.ahead = 0
-        self.set(0)
-        self.environment = {
-            "LD_PRELOAD": str(places[0]),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            # Debian's version knows this name only.
-            "DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
-
-    def set(self, ahead: int) -> None:
-        """Let it be so many seconds ahead of the machine's."""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(f"{ahead:+d}\n")
-        os.replace(fresh, self._file)
-        self.ahead = ahead
-
-    def now(self) -> float:
-        return time.time() + self.ahead
-
-
 @pytest.fixture
 def clock(tmp_path: Path) -> Clock:
+    lacks(Clock.missing())
     return Clock(tmp_path)
 
 

@@ -1,0 +1,400 @@
+"""What can happen to servers that share a database, and to that database. Each function does one thing to a
+world under load, waits until all of it is well again, and tells how long it took.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from clusterbook import OTHER, Book
+from clusterpeers import Load
+from clusterworld import NAMES, GaleraWorld, PatroniWorld, World
+from processes import PATIENCE, Server, wait_until
+from steppedclock import Clock
+
+#: Seconds for which a server stands still, or is without its database: more than a lease, and a look.
+LONGER: Final = 12.0
+
+#: Seconds for which a node is without the others: more than they wait for it.
+CUT_OFF: Final = 8.0
+
+#: Seconds until somebody else hands out the jobs of a server that is gone, at the most; a database that
+#: fails over meanwhile has its own time besides.
+TAKEN_OVER: Final = 25.0
+FAILOVER: Final = 60.0
+
+#: Seconds after each step of a clock, which is an hour.
+STEP: Final = 3.0
+HOUR: Final = 3600
+
+#: What a server says each time that it begins.
+READY: Final = b"is ready"
+
+
+class Trouble(NamedTuple):
+    """Where something is to happen.
+
+    :ivar clock: the one that the server ``a`` sees; nothing if that is the machine's.
+    """
+
+    world: World
+    load: Load
+    book: Book
+    clock: Clock | None
+
+
+class Times(NamedTuple):
+    """How long it took.
+
+    :ivar elsewhere: seconds until the first job of a server that was gone was at a worker elsewhere; nothing
+        where none was gone.
+    :ivar failover: seconds of these until the database took writes again, where it was to fail over.
+    """
+
+    elsewhere: float | None = None
+    failover: float = 0.0
+
+
+def _name() -> str:
+    return random.choice(NAMES)
+
+
+def _begun(server: Server) -> int:
+    return server.said().count(READY)
+
+
+class _Gone:
+    """Servers that are about to be gone, with jobs that only workers elsewhere do."""
+
+    def __init__(self, trouble: Trouble, *names: str) -> None:
+        self._book = trouble.book
+        self._names = names
+        for name in names:
+            trouble.load.leave_some(name)
+        self._numbers = [each for name in names for each in trouble.world.ranges(name)]
+        self.at = time.time()
+
+    def elsewhere(self, seconds: float = TAKEN_OVER) -> float:
+        """Wait for the first of their jobs; seconds from when they were gone."""
+        found = wait_until(
+            lambda: self._book.elsewhere(self._numbers, self._names, self.at),
+            seconds,
+            what=f"a job of {', '.join(self._names)} at another server",
+        )
+        assert found is not None
+        return found - self.at
+
+
+# Of servers
+
+
+def server_killed(trouble: Trouble) -> Times:
+    """SIGKILL of a server."""
+    name = _name()
+    gone = _Gone(trouble, name)
+    trouble.world.servers[name].kill()
+    elsewhere = gone.elsewhere()
+    trouble.world.start(name)
+    return Times(elsewhere)
+
+
+def two_servers_killed(trouble: Trouble) -> Times:
+    """SIGKILL of two servers at once."""
+    names = random.sample(NAMES, 2)
+    gone = _Gone(trouble, *names)
+    for name in names:
+        trouble.world.servers[name].kill()
+    elsewhere = gone.elsewhere()
+    for name in names:
+        trouble.world.start(name)
+    return Times(elsewhere)
+
+
+def server_frozen(trouble: Trouble) -> Times:
+    """SIGSTOP of a server for longer than its lease, and SIGCONT."""
+    name = _name()
+    server = trouble.world.servers[name]
+    gone, before = _Gone(trouble, name), _begun(server)
+    server.signal(signal.SIGSTOP)
+    try:
+        elsewhere = gone.elsewhere()
+        time.sleep(max(gone.at + LONGER - time.time(), 0.0))
+    finally:
+        server.signal(signal.SIGCONT)
+    wait_until(lambda: _begun(server) > before, PATIENCE, what="a start anew")
+    return Times(elsewhere)
+
+
+def server_ended(trouble: Trouble) -> Times:
+    """SIGTERM to a server."""
+    name = _name()
+    gone = _Gone(trouble, name)
+    server = trouble.world.servers[name]
+    server.signal(signal.SIGTERM)
+    elsewhere = gone.elsewhere()
+    if (status := server.wait(PATIENCE)) != 0:
+        trouble.book.wrong(OTHER, f"a server ended with the status {status}")
+    trouble.world.start(name)
+    return Times(elsewhere)
+
+
+def clock_stepped(trouble: Trouble) -> Times:
+    """A server's clock is set an hour forward, and back again: nobody takes over anything."""
+    assert trouble.clock is not None
+    takings, refused = len(trouble.world.owned()), trouble.book.refused.total()
+    for ahead in (HOUR, 0):
+        trouble.clock.set(ahead)
+        time.sleep(STEP)
+        trouble.load.wait_for_kept()
+    if len(trouble.world.owned()) != takings:
+        trouble.book.wrong(OTHER, "a part has another owner as a clock was set")
+    if trouble.book.refused.total() != refused:
+        trouble.book.wrong(OTHER, "a job was refused as a clock was set")
+    return Times()
+
+
+# Between a server and its database
+
+
+def server_cut_off(trouble: Trouble) -> Times:
+    """A server's connections to its database end, and it can make no other, for longer than its lease."""
+    return _without_database(trouble, lambda line: line.cut())
+
+
+def server_held_up(trouble: Trouble) -> Times:
+    """What a server and its database send each other arrives later than its lease lasts."""
+    return _without_database(trouble, lambda line: line.hold())
+
+
+def _without_database(trouble: Trouble, cut: Callable[..., None]) -> Times:
+    gone = _Gone(trouble, NAMES[0])
+    before = _begun(trouble.world.servers[NAMES[0]])
+    for line in trouble.world.lines:
+        cut(line)
+    elsewhere = gone.elsewhere()
+    time.sleep(max(gone.at + LONGER - time.time(), 0.0))
+    for line in trouble.world.lines:
+        line.mend()
+    wait_until(lambda: _begun(trouble.world.servers[NAMES[0]]) > before, 2 * PATIENCE, what="a start anew")
+    return Times(elsewhere)
+
+
+# PostgreSQL under Patroni
+
+
+def _patroni(trouble: Trouble) -> PatroniWorld:
+    assert isinstance(trouble.world, PatroniWorld)
+    return trouble.world
+
+
+def primary_killed(trouble: Trouble) -> Times:
+    """SIGKILL of the primary and of its Patroni; the role ends at once, and the standby has it."""
+    cluster = _patroni(trouble).cluster
+    old, new = cluster.primary, cluster.standby
+    began = time.time()
+    old.kill()
+    cluster.expire()
+    wait_until(lambda: new.writes, FAILOVER, what="the other primary")
+    failover = time.time() - began
+    trouble.load.wait_for_kept()
+    # A new copy is there sooner than an old one that has to be wound back.
+    shutil.rmtree(old.data)
+    old.launch()
+    cluster.wait_for_both()
+    return Times(failover=failover)
+
+
+def primary_and_server_killed(trouble: Trouble) -> Times:
+    """SIGKILL of the primary, of its Patroni and of a server; the role ends when its time is over."""
+    cluster = _patroni(trouble).cluster
+    old, new = cluster.primary, cluster.standby
+    name = _name()
+    gone = _Gone(trouble, name)
+    old.kill()
+    trouble.world.servers[name].kill()
+    wait_until(lambda: new.writes, FAILOVER, what="the other primary")
+    failover = time.time() - gone.at
+    elsewhere = gone.elsewhere()
+    shutil.rmtree(old.data)
+    old.launch()
+    cluster.wait_for_both()
+    trouble.world.start(name)
+    return Times(elsewhere, failover)
+
+
+def primary_ended(trouble: Trouble) -> Times:
+    """The primary ends in order, and the standby has its role."""
+    cluster = _patroni(trouble).cluster
+    old, new = cluster.primary, cluster.standby
+    began = time.time()
+    old.stop()
+    wait_until(lambda: new.writes, FAILOVER, what="the other primary")
+    failover = time.time() - began
+    trouble.load.wait_for_kept()
+    old.launch()
+    cluster.wait_for_both()
+    return Times(failover=failover)
+
+
+def primary_frozen(trouble: Trouble) -> Times:
+    """The primary and its Patroni stand still until the standby has its role, and go on beside it."""
+    cluster = _patroni(trouble).cluster
+    old, new = cluster.primary, cluster.standby
+    began = time.time()
+    old.pause()
+    try:
+        cluster.expire()
+        wait_until(lambda: new.writes, FAILOVER, what="the other primary")
+        failover = time.time() - began
+        trouble.load.wait_for_kept()
+    finally:
+        old.resume()
+    cluster.wait_for_both()
+    return Times(failover=failover)
+
+
+def switchover(trouble: Trouble) -> Times:
+    """The primary and the standby change their roles."""
+    cluster = _patroni(trouble).cluster
+    new = cluster.standby
+    began = time.time()
+    cluster.switch_over()
+    wait_until(lambda: new.writes, FAILOVER, what="the other primary")
+    failover = time.time() - began
+    trouble.load.wait_for_kept()
+    cluster.wait_for_both()
+    return Times(failover=failover)
+
+
+def standby_killed(trouble: Trouble) -> Times:
+    """SIGKILL of the standby and of its Patroni."""
+    cluster = _patroni(trouble).cluster
+    standby = cluster.standby
+    standby.kill()
+    trouble.load.wait_for_kept()
+    standby.launch()
+    cluster.wait_for_both()
+    return Times()
+
+
+def standby_ended(trouble: Trouble) -> Times:
+    """The standby ends in order."""
+    cluster = _patroni(trouble).cluster
+    standby = cluster.standby
+    standby.stop()
+    trouble.load.wait_for_kept()
+    standby.launch()
+    cluster.wait_for_both()
+    return Times()
+
+
+# Galera
+
+
+def _galera(trouble: Trouble) -> GaleraWorld:
+    assert isinstance(trouble.world, GaleraWorld)
+    return trouble.world
+
+
+def node_killed(trouble: Trouble) -> Times:
+    """SIGKILL of a node; the server that has used it goes to the next one."""
+    cluster = _galera(trouble).cluster
+    node = random.choice(cluster.nodes)
+    node.kill()
+    trouble.load.wait_for_kept()
+    node.start()
+    cluster.wait_for(len(cluster.nodes))
+    return Times()
+
+
+def machine_lost(trouble: Trouble) -> Times:
+    """SIGKILL of a node and of the server that is at it."""
+    cluster = _galera(trouble).cluster
+    name = _name()
+    node = cluster.nodes[NAMES.index(name)]
+    gone = _Gone(trouble, name)
+    node.kill()
+    trouble.world.servers[name].kill()
+    elsewhere = gone.elsewhere()
+    node.start()
+    cluster.wait_for(len(cluster.nodes))
+    trouble.world.start(name)
+    return Times(elsewhere)
+
+
+def node_ended(trouble: Trouble) -> Times:
+    """A node ends in order."""
+    cluster = _galera(trouble).cluster
+    node = random.choice(cluster.nodes)
+    node.stop()
+    trouble.load.wait_for_kept()
+    node.launch()
+    node.arrive()
+    cluster.wait_for(len(cluster.nodes))
+    return Times()
+
+
+def node_cut_off(trouble: Trouble) -> Times:
+    """A node is cut off from the others, though not from its server."""
+    cluster = _galera(trouble).cluster
+    node = random.choice(cluster.nodes)
+    node.cut()
+    time.sleep(CUT_OFF)
+    trouble.load.wait_for_kept()
+    node.heal()
+    cluster.wait_for(len(cluster.nodes))
+    return Times()
+
+
+def node_frozen(trouble: Trouble) -> Times:
+    """A node stands still, and goes on."""
+    cluster = _galera(trouble).cluster
+    node = random.choice(cluster.nodes)
+    node.pause()
+    try:
+        trouble.load.wait_for_kept()
+    finally:
+        node.resume()
+    cluster.wait_for(len(cluster.nodes))
+    return Times()
+
+
+Fault = Callable[[Trouble], Times]
+
+SERVERS: Final[tuple[Fault, ...]] = (
+    server_killed,
+    server_frozen,
+    server_ended,
+    two_servers_killed,
+    server_cut_off,
+    server_held_up,
+    clock_stepped,
+)
+
+#: All that can happen to a world, by its name.
+FAULTS: Final[Mapping[str, tuple[Fault, ...]]] = {
+    PatroniWorld.name: (
+        *SERVERS,
+        primary_killed,
+        primary_ended,
+        primary_frozen,
+        switchover,
+        standby_killed,
+        standby_ended,
+        primary_and_server_killed,
+    ),
+    GaleraWorld.name: (*SERVERS, machine_lost, node_killed, node_ended, node_cut_off, node_frozen),
+}
+
+
+def happens(fault: Fault, trouble: Trouble) -> Times:
+    """Let it happen, with all servers at work before it and after it."""
+    trouble.load.wait_for_kept()
+    times = fault(trouble)
+    trouble.load.wait_for_kept()
+    return times

@@ -1,0 +1,241 @@
+"""The proof of docs/cluster.md: three servers over a database that is a cluster itself, under load, and each
+thing that can happen to any of them happens again and again. No job may be lost, and nothing may be done or
+written by a server whose part another one has taken.
+
+As a program it prints a table: what happened how often, what came of it, and how long it took until the first
+job of a server that was gone was at a worker elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from clusterbook import (
+    ANSWERED,
+    DONE,
+    GRABBED_TWICE,
+    LOST,
+    OTHER,
+    REFUSED,
+    SHOWN,
+    STALE,
+    TAKINGS,
+    WRITES,
+    Book,
+    judge,
+)
+from clusterfaults import FAULTS, Fault, Trouble, clock_stepped, happens, server_killed
+from clusterpeers import Load
+from clusterworld import GaleraWorld, PatroniWorld, World
+from galera import Galera
+from patronicluster import Cluster
+from steppedclock import Clock
+
+#: How often each thing happens, and the death of a server, which is the one that is measured.
+TIMES: Final = 5
+KILLS: Final = {PatroniWorld.name: 50, GaleraWorld.name: 10}
+
+#: What servers are over, by the name of their world.
+KINDS: Final[Mapping[str, type[Cluster] | type[Galera]]] = {
+    PatroniWorld.name: Cluster,
+    GaleraWorld.name: Galera,
+}
+
+#: Seconds after the last end of a job in which it is written.
+WRITTEN: Final = 1.5
+
+#: How many things happen before all is done and judged.
+AT_ONCE: Final = 10
+
+#: What is told of a run.
+COLUMNS: Final = (ANSWERED, DONE, GRABBED_TWICE, REFUSED, TAKINGS, WRITES, LOST, STALE, OTHER)
+
+
+@dataclass
+class Run:
+    """What came of one thing that happened some times.
+
+    :ivar elsewhere: seconds until the first job of a server that was gone was elsewhere, of each time.
+    :ivar failovers: seconds of these until the database took writes again.
+    """
+
+    database: str
+    fault: str
+    times: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    elsewhere: list[float] = field(default_factory=list)
+    failovers: list[float] = field(default_factory=list)
+
+    def cells(self) -> list[str]:
+        """A row of the table."""
+        beyond = [all - own for all, own in zip(self.elsewhere, self.failovers, strict=False)]
+        return [
+            self.database,
+            self.fault.replace("_", " "),
+            str(self.times),
+            *(f"{self.counts[each]:,}" for each in COLUMNS),
+            _median(self.elsewhere),
+            _longest(self.elsewhere),
+            _longest([each for each in self.failovers if each]),
+            _longest(beyond if any(self.failovers) else []),
+        ]
+
+
+def _median(seconds: Sequence[float]) -> str:
+    return f"{statistics.median(seconds):.1f}" if seconds else ""
+
+
+def _longest(seconds: Sequence[float]) -> str:
+    return f"{max(seconds):.1f}" if seconds else ""
+
+
+HEADINGS: Final = (
+    "database",
+    "what happened",
+    "times",
+    *COLUMNS,
+    "elsewhere after: median, s",
+    "longest, s",
+    "failover: longest, s",
+    "elsewhere after that: longest, s",
+)
+
+
+def table(runs: Sequence[Run]) -> str:
+    """What came of all of them, in Markdown."""
+    rows = [HEADINGS, ["---"] * 2 + ["--:"] * (len(HEADINGS) - 2), *(run.cells() for run in runs)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def prove(world: World, clock: Clock | None, faults: Sequence[Fault], run: Run) -> None:
+    """Let these things happen, one after the other, and judge what has come of them.
+
+    :param world: is not there yet, and ends with this.
+    :param clock: what its server ``a`` sees, if that is to be set.
+    """
+    with world:
+        book = Book()
+        load = Load(world.ports, book)
+        try:
+            for fault in faults:
+                times = happens(fault, Trouble(world, load, book, clock))
+                run.times += 1
+                if times.elsewhere is not None:
+                    run.elsewhere.append(times.elsewhere)
+                run.failovers.append(times.failover)
+            load.stop()
+            time.sleep(WRITTEN)
+        except AssertionError as problem:
+            book.wrong(OTHER, f"{problem}\n{world.log()}")
+        if not world.calm:
+            book.wrong(OTHER, f"a traceback in the log of a server\n{world.log()}")
+        counts, problems = judge(book, world.owned(), world.writes(), world.left())
+        run.counts += counts
+        run.problems += problems
+
+
+class Worlds:
+    """Makes worlds over one cluster of a database; as a context manager that starts, and is killed."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        """
+        :param name: of the kind of world.
+        """
+        # The database runs as another user, who must be able to reach it.
+        for place in (folder, folder / "database"):
+            place.mkdir(exist_ok=True)
+            place.chmod(0o755)
+        self._folder = folder
+        self._cluster = KINDS[name](folder / "database")
+        self._made = 0
+
+    def __enter__(self) -> Worlds:
+        self._cluster.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cluster.kill()
+
+    def prove(self, run: Run, faults: Sequence[Fault]) -> None:
+        """Let these things happen to a new world."""
+        self._made += 1
+        folder = self._folder / f"world{self._made}"
+        folder.mkdir()
+        clock = Clock(folder) if clock_stepped in faults else None
+        environment = clock.environment if clock else {}
+        world: World
+        if isinstance(self._cluster, Cluster):
+            world = PatroniWorld(folder, self._cluster, environment)
+        else:
+            world = GaleraWorld(folder, self._cluster, environment)
+        prove(world, clock, faults, run)
+
+
+def runs(name: str, wanted: Sequence[str], times: int | None, folder: Path) -> Iterator[Run]:
+    """Let each of these things happen so many times to servers over a database of this kind."""
+    with Worlds(name, folder) as worlds:
+        for fault in FAULTS[name]:
+            if wanted and fault.__name__ not in wanted:
+                continue
+            left = times or (KILLS[name] if fault is server_killed else TIMES)
+            run = Run(name, fault.__name__)
+            while left and not run.problems:
+                count = min(left, AT_ONCE)
+                worlds.prove(run, [fault] * count)
+                left -= count
+            yield run
+
+
+def versions() -> str:
+    """The machine, and what runs on it."""
+    txgear = importlib.metadata.version("txgear")
+    return (
+        f"txgear {txgear}, Python {platform.python_version()}, {platform.system()} {platform.release()},"
+        f" {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    known = sorted({fault.__name__ for faults in FAULTS.values() for fault in faults})
+    parser.add_argument("--database", action="append", choices=FAULTS, help="only these")
+    parser.add_argument("--fault", action="append", choices=known, help="only these")
+    parser.add_argument("--times", type=int, help="how often each happens [50 or 10 kills, 5 of all else]")
+    options = parser.parse_args()
+    done: list[Run] = []
+    folder = Path(tempfile.mkdtemp(prefix="txgear-proof-"))
+    folder.chmod(0o755)
+    try:
+        for name in options.database or FAULTS:
+            for run in runs(name, options.fault or (), options.times, folder / name):
+                done.append(run)
+                print(f"{' '.join(run.cells())}", flush=True)
+                for kind, what in run.problems[:SHOWN]:
+                    print(f"{run.database}, {run.fault}: {kind}: {what}", flush=True)
+    finally:
+        shutil.rmtree(folder)
+    print(f"\n{versions()}\n\n{table(done)}\n")
+    wrong = any(run.problems for run in done)
+    print("verdict:", "failed" if wrong else "passed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,312 @@
+"""Three servers over one database that is a cluster itself, all of which can be made to fail.
+
+In the database triggers note who has had which part, and over whose connection each job was written.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, TypeVar
+
+from clusterbook import Owned, Write
+from databases import Database
+from galera import Galera
+from linebetween import LineBetween
+from patronicluster import Cluster
+from processes import Server, free_port, wait_until
+
+W = TypeVar("W", bound="World")
+
+#: What the servers are called.
+NAMES: Final = ("a", "b", "c")
+
+_SHOWN: Final = 'part, first, "end", owner, term, name'
+_LEASE: Final = f"""
+CREATE TABLE proof_leases (id bigserial PRIMARY KEY, part int, first bigint, "end" bigint, owner bytea,
+    term bigint, name text, at double precision);
+INSERT INTO proof_leases ({_SHOWN}, at) SELECT {_SHOWN}, extract(epoch from clock_timestamp())
+    FROM txgear_leases;
+CREATE TABLE proof_jobs (id bigserial PRIMARY KEY, what text, number bigint, part int, owner bytea,
+    term bigint, own bool, fenced bool, at double precision);
+GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC;
+CREATE FUNCTION proof_lease() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO proof_leases ({_SHOWN}, at)
+            VALUES (OLD.part, OLD.first, OLD."end", '', OLD.term, '', extract(epoch from clock_timestamp()));
+    ELSIF TG_OP = 'INSERT' OR OLD.owner <> NEW.owner OR OLD."end" <> NEW."end" THEN
+        INSERT INTO proof_leases ({_SHOWN}, at)
+            VALUES (NEW.part, NEW.first, NEW."end", NEW.owner, NEW.term, NEW.name,
+                extract(epoch from clock_timestamp()));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER proof_lease AFTER INSERT OR UPDATE OR DELETE ON txgear_leases
+    FOR EACH ROW EXECUTE FUNCTION proof_lease();
+CREATE FUNCTION proof_job() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    job bigint;
+BEGIN
+    job := CASE TG_OP WHEN 'DELETE' THEN OLD.number ELSE NEW.number END;
+    INSERT INTO proof_jobs (what, number, part, owner, term, own, fenced, at)
+        SELECT TG_OP, job, part, owner, term, session LIKE '%/' || pg_backend_pid() || ' %',
+            xmin::text::bigint = txid_current() % 4294967296, extract(epoch from clock_timestamp())
+        FROM txgear_leases WHERE first <= job AND job < "end";
+    RETURN NULL;
+END $$;
+CREATE TRIGGER proof_job AFTER INSERT OR UPDATE OR DELETE ON txgear_jobs
+    FOR EACH ROW EXECUTE FUNCTION proof_job();
+"""  # noqa: S608
+"""For PostgreSQL: a row that this transaction has changed is of its own number."""
+
+_SHOWN_MYSQL: Final = _SHOWN.replace('"', "`")
+_NOW: Final = "unix_timestamp(sysdate(6))"
+_CHANGED: Final = f"""
+CREATE TRIGGER proof_lease_{{when}} AFTER {{when}} ON txgear_leases FOR EACH ROW
+    IF {{condition}} THEN
+        INSERT INTO proof_leases ({_SHOWN_MYSQL}, at)
+            VALUES ({{row}}.part, {{row}}.first, {{row}}.`end`, {{owner}}, {{row}}.term, {{name}}, {_NOW});
+    END IF
+"""  # noqa: S608
+_WRITTEN: Final = f"""
+CREATE TRIGGER proof_job_{{when}} AFTER {{when}} ON txgear_jobs FOR EACH ROW
+BEGIN
+    DECLARE p, o, t, s VARCHAR(255) CHARACTER SET latin1;
+    SELECT part, owner, term, session INTO p, o, t, s FROM txgear_leases
+        WHERE first <= {{row}}.number AND {{row}}.number < `end`;
+    INSERT INTO proof_jobs (what, number, part, owner, term, own, at)
+        VALUES ('{{when}}', {{row}}.number, p, o, t,
+            s LIKE CONCAT('%:', @@port, ' since %/', CONNECTION_ID()), {_NOW});
+END
+"""  # noqa: S608
+_MYSQL: Final = (
+    "CREATE TABLE proof_leases (id BIGINT AUTO_INCREMENT PRIMARY KEY, part INT, first BIGINT, `end` BIGINT,"
+    " owner VARBINARY(16), term BIGINT, name VARCHAR(255), at DOUBLE)",
+    f"INSERT INTO proof_leases ({_SHOWN_MYSQL}, at) SELECT {_SHOWN_MYSQL}, {_NOW} FROM txgear_leases",  # noqa: S608
+    "CREATE TABLE proof_jobs (id BIGINT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(9), number BIGINT, part INT,"
+    " owner VARBINARY(16), term BIGINT, own BOOL, fenced BOOL, at DOUBLE)",
+    _CHANGED.format(when="INSERT", condition="TRUE", row="NEW", owner="NEW.owner", name="NEW.name"),
+    _CHANGED.format(
+        when="UPDATE",
+        condition="OLD.owner <> NEW.owner OR OLD.`end` <> NEW.`end`",
+        row="NEW",
+        owner="NEW.owner",
+        name="NEW.name",
+    ),
+    _CHANGED.format(when="DELETE", condition="TRUE", row="OLD", owner="''", name="''"),
+    _WRITTEN.format(when="INSERT", row="NEW"),
+    _WRITTEN.format(when="UPDATE", row="NEW"),
+    _WRITTEN.format(when="DELETE", row="OLD"),
+)
+"""For MariaDB: what is read in a trigger is what the transaction has written so far; nothing is locked."""
+
+
+class World(ABC):
+    """Servers, and what they have one database in; as a context manager it ends with all that it started.
+
+    :ivar servers: those that run, or ran last, by their names.
+    :ivar lines: what is between the server ``a`` and its database.
+    """
+
+    #: What it is, for people.
+    name: str
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        """
+        :param folder: has a folder for each server.
+        :param environment: of the server ``a``.
+        """
+        self.servers: dict[str, Server] = {}
+        self.ports = {name: free_port() for name in NAMES}
+        self.lines: list[LineBetween] = []
+        self._all: list[Server] = []
+        self._folder = folder
+        self._environment = environment
+        self._stack = ExitStack()
+
+    def __enter__(self: W) -> W:
+        with self._stack:
+            self._arrive()
+            ports = self._database_ports()
+            self.lines = [self._line(port) for port in ports]
+            for name in NAMES:
+                self.start(name)
+                if name == NAMES[0]:
+                    self._watch()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack:
+            for server in self._all:
+                # Nobody will miss anything.
+                if server.running:
+                    server.kill()
+
+    def _line(self, port: int) -> LineBetween:
+        line = LineBetween(port)
+        self._stack.callback(line.close)
+        return line
+
+    # Servers
+
+    def start(self, name: str) -> None:
+        """Start a server, for the first time or again."""
+        folder = self._folder / name
+        folder.mkdir(exist_ok=True)
+        server = Server(
+            folder,
+            *("--cluster", f"--cluster-name={name}", f"--advertise=127.0.0.1:{self.ports[name]}"),
+            port=self.ports[name],
+            name=f"server{len(self._all)}",
+            env=self._environment if name == NAMES[0] else None,
+            store=self._url(name),
+        )
+        self.servers[name] = server
+        self._all.append(server)
+
+    def log(self) -> str:
+        """What all servers said, for a person to read."""
+        return "\n\n".join(server.log() for server in self._all)
+
+    @property
+    def calm(self) -> bool:
+        """No server has logged a traceback."""
+        return all(server.calm() for server in self._all)
+
+    # What is in the database
+
+    def ranges(self, name: str) -> list[range]:
+        """The job numbers that a server has at present."""
+        rows = self._read(f"SELECT first, {self._quoted('end')} FROM txgear_leases WHERE name = '{name}'")  # noqa: S608
+        return [range(first, end) for first, end in rows]
+
+    def owned(self) -> list[Owned]:
+        """All that leases have been."""
+        columns = f"part, first, {self._quoted('end')}, owner, term, name, at"
+        rows = self._read(f"SELECT {columns} FROM proof_leases ORDER BY part, {self._order}")  # noqa: S608
+        return [Owned(part, first, end, bytes(owner), *rest) for part, first, end, owner, *rest in rows]
+
+    def writes(self) -> list[Write]:
+        """All writes of jobs."""
+        rows = self._read("SELECT what, number, part, owner, term, own, fenced, at FROM proof_jobs")
+        return [
+            Write(what, number, part, bytes(owner), term, bool(own), fenced, at)
+            for what, number, part, owner, term, own, fenced, at in rows
+        ]
+
+    def left(self) -> int:
+        """How many jobs are there."""
+        ((count,),) = self._read("SELECT count(*) FROM txgear_jobs")
+        return int(count)
+
+    # What differs
+
+    @abstractmethod
+    def _arrive(self) -> None:
+        """Have the database there, and empty; the stack ends it."""
+
+    @abstractmethod
+    def _database_ports(self) -> list[int]:
+        """The ports of all its servers."""
+
+    @abstractmethod
+    def _url(self, name: str) -> str:
+        """The database as a server is told it; ``a`` goes by the lines."""
+
+    @abstractmethod
+    def _watch(self) -> None:
+        """Make the triggers."""
+
+    @abstractmethod
+    def database(self) -> Database:
+        """One that answers."""
+
+    #: What the changes of a lease are ordered by.
+    _order: str
+
+    @staticmethod
+    def _quoted(column: str) -> str:
+        return f'"{column}"'
+
+    def _read(self, sql: str) -> list[tuple]:  # type: ignore[type-arg]
+        return self.database().execute(sql)
+
+
+class PatroniWorld(World):
+    """PostgreSQL with a synchronous standby, under Patroni."""
+
+    name = "patroni"
+    _order = "id"
+
+    def __init__(self, folder: Path, cluster: Cluster, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(folder, environment)
+        self.cluster = cluster
+
+    def _arrive(self) -> None:
+        self.cluster.restore()
+
+    def _database_ports(self) -> list[int]:
+        return [member.port for member in self.cluster.members]
+
+    def _url(self, name: str) -> str:
+        url = self.cluster.url
+        if name == NAMES[0]:
+            for member, line in zip(self.cluster.members, self.lines, strict=True):
+                url = url.replace(f":{member.port}", f":{line.port}")
+        return url
+
+    def _watch(self) -> None:
+        self.cluster.primary.execute(_LEASE)
+
+    def database(self) -> Database:
+        return self.cluster.primary
+
+
+class GaleraWorld(World):
+    """A Galera cluster of three nodes, each of which has a server that prefers it."""
+
+    name = "galera"
+    # There is no order of what is done at several nodes but the one that the leases have.
+    _order = "term, owner = ''"
+
+    def __init__(self, folder: Path, cluster: Galera, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(folder, environment)
+        self.cluster = cluster
+
+    def _arrive(self) -> None:
+        self.cluster.restore()
+
+    def _database_ports(self) -> list[int]:
+        return [node.port for node in self.cluster.nodes]
+
+    def _url(self, name: str) -> str:
+        at = NAMES.index(name)
+        ports = [line.port for line in self.lines] if at == 0 else self._database_ports()
+        first = self.cluster.nodes[0]
+        hosts = ",".join(f"127.0.0.1:{port}" for port in [*ports[at:], *ports[:at]])
+        return first.url.replace(f"127.0.0.1:{first.port}", hosts)
+
+    def _watch(self) -> None:
+        node = self.database()
+        for statement in _MYSQL:
+            node.execute(statement)
+
+    def database(self) -> Database:
+        found = wait_until(
+            lambda: next((node for node in self.cluster.nodes if node.running and node.takes_part), None),
+            what="a node that takes part",
+        )
+        assert found is not None
+        return found
+
+    @staticmethod
+    def _quoted(column: str) -> str:
+        return f"`{column}`"

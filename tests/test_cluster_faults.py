@@ -1,0 +1,50 @@
+"""What can happen to three servers and the database that they share: nothing is lost, and nothing is done or
+written by a server whose part another one has. ``make failover`` has all of it, many times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from clusterfaults import (
+    Fault,
+    clock_stepped,
+    machine_lost,
+    node_cut_off,
+    primary_killed,
+    server_held_up,
+)
+from clusterproof import Run, prove
+from clusterworld import GaleraWorld, PatroniWorld, World
+from galera import Galera
+from needs import lacks
+from patronicluster import Cluster
+from steppedclock import Clock
+
+pytestmark = pytest.mark.txgear_only
+
+Tell = Callable[[str], None]
+
+
+def passes(tell: Tell, world: World, clock: Clock | None, faults: Sequence[Fault]) -> None:
+    run = Run(world.name, ", ".join(fault.__name__ for fault in faults))
+    prove(world, clock, faults, run)
+    tell(f"{run.database}: {run.fault}: {dict(run.counts)}, elsewhere after {run.elsewhere} s")
+    assert not run.problems, "\n".join(f"{kind}: {what}" for kind, what in run.problems)
+    assert run.times == len(faults)
+
+
+def test_patroni(tell: Tell, patroni: Cluster, tmp_path: Path) -> None:
+    """A server's clock is set; its line to the database is late; the primary is lost."""
+    lacks(Clock.missing())
+    clock = Clock(tmp_path)
+    world = PatroniWorld(tmp_path, patroni, clock.environment)
+    passes(tell, world, clock, [clock_stepped, server_held_up, primary_killed])
+
+
+def test_galera(tell: Tell, galera: Galera, tmp_path: Path) -> None:
+    """A node is lost with the server that is at it, and another one is cut off from the rest."""
+    passes(tell, GaleraWorld(tmp_path, galera), None, [machine_lost, node_cut_off])
