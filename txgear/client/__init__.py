@@ -34,6 +34,7 @@ from txgear.protocol.constants import (
     EXCEPTIONS_OPTION,
     GET_STATUS,
     GET_STATUS_UNIQUE,
+    LEAVING_OPTION,
     MAX_PACKET,
     NORMAL,
     OPTION_REQ,
@@ -53,8 +54,9 @@ class Client(Service):
     A client of one or several job servers.
 
     It connects when it is first asked for something, to the first server that
-    answers, and stays with it. When that connection is lost, it goes on to the next server. A job that
-    was sent is not sent again by itself: it may have run.
+    answers, and stays with it. When that connection is lost, it goes on to the next server. Where the servers
+    are written in one text, with commas between them, they are alike: it connects to all of them, and each
+    gets what is asked in turn. A job that was sent is not sent again by itself: it may have run.
 
     A server that drains refuses jobs, and ends when those that it has are done. So the client
     leaves it: jobs that were refused and those that follow go to the next server, and the jobs that were
@@ -81,8 +83,9 @@ class Client(Service):
         """
         @param servers: endpoint strings (C{tcp:host:port}, C{tls:host:port},
             C{unix:/path}), or C{host}, C{host:port}, an address,
-            C{[address]:port}, or endpoint objects. Names are resolved anew at
-            each attempt.
+            C{[address]:port}, or endpoint objects: a list, which is tried in its order, or one text with
+            commas between them, and what is asked is spread over them. Names are resolved anew at each
+            attempt.
         @param client_id: what the server's list of connections calls this client.
         @param tls: C{True}, or a L{ClientTLS<txgear.security.clienttls.ClientTLS>} that says how: speak TLS
             with all servers. C{tls:host:port} says so by itself.
@@ -109,13 +112,17 @@ class Client(Service):
         limits = Limits.checked(heartbeat, answer_timeout, max_packet)
         _arguments.check_callable("random", random)
         greeting = [packet(OPTION_REQ, EXCEPTIONS_OPTION)]
+        if len(found) > 1:
+            greeting.append(packet(OPTION_REQ, LEAVING_OPTION))
         if name := _arguments.client_id(client_id):
             greeting.append(packet(SET_CLIENT_ID, name))
         login = None if token is None else Login(_arguments.token_bytes(token))
         self._max_packet = limits.max_packet
-        self._sender = Sender(self._clock, found, limits, greeting, login, patience, random)
+        # What stands in one text is alike; a list is in the order of preference.
+        spread = isinstance(servers, str) and len(found) > 1
+        self._sender = Sender(self._clock, found, limits, greeting, login, patience, random, spread)
         self._ask = self._sender.ask
-        self._lookup = Lookup(self._clock, found, self._sender, patience)
+        self._lookup = Lookup(self._clock, found, self._sender, patience, spread)
         self._tokens = count(1)
         self._tracing = tracing
 

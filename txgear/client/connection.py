@@ -293,14 +293,15 @@ class ClientConnection(ServerConnection):
                     self._attached.setdefault(handle, _Attached()).jobs.append(asked)
             asked.answered(arguments)
         elif kind == ERROR:
-            # Without a request only the option of the greeting can be meant:
-            # such a server reports exceptions as failures.
+            error = server_error(bytes(arguments[0]), bytes(arguments[1]))
+            leaving = error if isinstance(error, QueueError) and error.text == SHUTTING_DOWN else None
+            self._refusal = leaving or self._refusal
+            # Without a request an option of the greeting can be meant: such a server reports exceptions as
+            # failures. Or the server ends the connection, and what was sent meanwhile is for another one.
             if self._asked:
                 asked = self._next_asked()
-                error = server_error(bytes(arguments[0]), bytes(arguments[1]))
-                if isinstance(error, QueueError) and error.text == SHUTTING_DOWN:
-                    self._refusal = error
-                    self._on_refused(self, asked, error)
+                if leaving is not None:
+                    self._on_refused(self, asked, leaving)
                 else:
                     asked.failed(error)
         else:

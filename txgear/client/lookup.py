@@ -44,12 +44,19 @@ class Lookup:
     """
 
     def __init__(
-        self, clock: IReactorTime, servers: list[Server], sender: Sender, connect_timeout: float
+        self,
+        clock: IReactorTime,
+        servers: list[Server],
+        sender: Sender,
+        connect_timeout: float,
+        alike: bool = False,
     ) -> None:
         """
         @param sender: asks the connected server, and knows which server gave which handle.
         @param connect_timeout: seconds for which a server is tried again and again, if the question waits.
+        @param alike: whether another server may have a job by now whose server is away.
         """
+        self._alike = alike
         self._clock = clock
         self._servers = servers
         self._sender = sender
@@ -83,6 +90,8 @@ class Lookup:
         return Deferred.fromCoroutine(self._find(question, server))
 
     async def _find(self, question: Callable[[], Single[FindingT]], server: Server | None) -> FindingT:
+        if self._alike and server is not None and self._sender.open_to(server) is None:
+            server = None
         left = self._servers[:] if server is None else [server]
         found: FindingT | None = None
         problems: dict[Server, TxgearError] = {}

@@ -4,11 +4,13 @@ Requests on their way: which server gets them, and what they wait for while ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from math import inf
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -27,11 +29,12 @@ RequestT = TypeVar("RequestT", bound=Request)
 
 class Sender:
     """
-    Sends requests to the first of some servers that answers.
+    Sends requests to the first of some servers that answers; or to all of them in turn, where it is to spread
+    them. Then it is connected to each, and passes over those that are away.
 
     It connects when it is first asked for something. A request waits until there is a connection, for
-    C{connect_timeout} seconds at the most. Where a connection is lost, what may be sent again waits for the
-    next one, and all else fails.
+    C{connect_timeout} seconds at the most. Where a connection is lost, what may be sent again goes to another
+    server, or waits for one, and all else fails.
 
     A server that is about to end refuses jobs. It is left then: the refused job and all that follows are for
     the next server, and the connection stays until what was asked there is answered. Where all
@@ -52,12 +55,14 @@ class Sender:
         login: Login | None,
         connect_timeout: float,
         random: Callable[[], float],
+        spread: bool = False,
     ) -> None:
         """
         @param greeting: the packets that each connection begins with.
         @param login: logs in before them.
         @param connect_timeout: seconds that a request waits for a server.
         @param random: numbers from 0 to 1, to spread the attempts to connect.
+        @param spread: whether all servers get some of the requests, and not the first that answers.
         """
         self._clock = clock
         self._servers = servers
@@ -65,15 +70,19 @@ class Sender:
         self._greeting = greeting
         self._login = login
         self._connect_timeout = connect_timeout
-        self._connector = Connector(
-            clock,
-            servers,
-            lambda server: self.connection_to(server, self._ready, self._lost),
-            self._unreachable,
-            random,
-            self._turned_away,
-        )
-        self._connection: ClientConnection | None = None
+        self._connectors = [
+            Connector(
+                clock,
+                each,
+                lambda server: self.connection_to(server, self._ready, self._lost),
+                self._unreachable,
+                random,
+                self._turned_away,
+            )
+            for each in ([[server] for server in servers] if spread else [servers])
+        ]
+        # Those that are used, the one whose turn it is first.
+        self._used: deque[ClientConnection] = deque()
         self._unsent: dict[Request, IDelayedCall] = {}
         self.handles = HandleMap()
         self.closed = False
@@ -88,20 +97,21 @@ class Sender:
         @return: the request.
         """
         request.begin(self._clock)
-        self._send([request], connection or self._usable())
+        self._send([request], connection)
         return request
 
     def ask_all(self, requests: Sequence[Request]) -> None:
-        """Send some requests in one write, as soon as there is a server."""
+        """Send some requests in one write to each server, as soon as there is one."""
         for request in requests:
             request.begin(self._clock)
-        self._send(requests, self._usable())
+        self._send(requests)
 
     def open_to(self, server: Server) -> ClientConnection | None:
         """A usable connection to this server, be it the one that is used or one that was left."""
-        for connection in self._connector.connections:
-            if connection.server is server and connection.usable:
-                return connection
+        for connector in self._connectors:
+            for connection in connector.connections:
+                if connection.server is server and connection.usable:
+                    return connection
         return None
 
     def connection_to(
@@ -134,8 +144,13 @@ class Sender:
         """
         self.closed = True
         unsent = self._take_unsent()
-        sent = [request for connection in self._connector.connections for request in connection.forget()]
-        return [*unsent, *sent], self._connector.stop()
+        connections = [each for connector in self._connectors for each in connector.connections]
+        sent = [request for connection in connections for request in connection.forget()]
+        stopped: Deferred[None] = Deferred()
+        _ = gatherResults([connector.stop() for connector in self._connectors]).addCallback(
+            lambda _: stopped.callback(None)
+        )
+        return [*unsent, *sent], stopped
 
     def reopen(self) -> None:
         """Take requests again after L{stop}."""
@@ -143,16 +158,32 @@ class Sender:
 
     # Connections
 
-    def _usable(self) -> ClientConnection | None:
-        connection = self._connection
-        return connection if connection is not None and connection.usable else None
+    def _next(self) -> ClientConnection | None:
+        """The connection whose turn it is."""
+        for _ in self._used:
+            connection = self._used[0]
+            self._used.rotate(-1)
+            if connection.usable:
+                return connection
+        return None
+
+    def _connector_of(self, connection: ClientConnection) -> Connector[ClientConnection]:
+        return next(each for each in self._connectors if connection in each.connections)
+
+    @property
+    def _refusals(self) -> dict[Server, ServerError]:
+        """The servers that refuse the token."""
+        return {server: error for each in self._connectors for server, error in each.refusals.items()}
 
     def _unreachable(self, server: Server, why: str) -> None:
         self.log.warn("{server} cannot be reached: {why}", server=server.name, why=why)
 
     def _turned_away(self, error: ServerError) -> None:
-        """All servers refuse the token: they are tried again for what is asked next, and not before."""
-        self._connector.rest()
+        """If all servers refuse the token, they are tried again for what is asked next, and not before."""
+        if len(self._refusals) < len(self._servers):
+            return
+        for connector in self._connectors:
+            connector.rest()
         for request in self._take_unsent():
             request.failed(error)
 
@@ -164,23 +195,23 @@ class Sender:
         return list(unsent)
 
     def _ready(self, connection: ClientConnection) -> None:
-        self._connector.proved()
-        self._connection = connection
+        self._connector_of(connection).proved()
+        self._used.append(connection)
         unsent = self._take_unsent()
         with connection.gathered():
             for request in unsent:
                 connection.ask(request)
 
     def _lost(self, connection: ClientConnection, undone: list[Request], why: str) -> None:
-        if self._connection is connection:
-            self._connection = None
+        if connection in self._used:
+            self._used.remove(connection)
         undone = [request for request in undone if not request.finished]
-        again = [request for request in undone if request.resend or request.server is None]
+        again = {request: None for request in undone if request.resend or request.server is None}
         for request in again:
             request.draining.clear()
-            self._wait(request)
+        self._pass_on(again)
         for request in undone:
-            if request not in self._unsent:
+            if request not in again:
                 request.fail_unsent(f"the connection to {connection.server.name} was lost: {why}")
 
     def _refused(self, connection: ClientConnection, request: Request, error: QueueError) -> None:
@@ -191,30 +222,44 @@ class Sender:
         if len(request.draining) == len(self._servers):
             request.failed(error)
             return
-        if connection is self._connection:
+        if connection in self._used:
             self.log.info("{server} is about to end; it gets no more jobs", server=connection.server.name)
-            self._connection = None
-            self._connector.leave()
+            self._used.remove(connection)
+            self._connector_of(connection).leave()
         connection.retire()
         if not request.finished:
             if not request.resend:
                 request.server = None
-            self._send([request], self._usable())
+            self._send([request])
 
     # Requests
 
-    def _send(self, requests: Sequence[Request], connection: ClientConnection | None) -> None:
+    def _send(self, requests: Sequence[Request], connection: ClientConnection | None = None) -> None:
         if self.closed:
             for request in requests:
                 request.failed(NotConnected("the client is closed"))
         elif connection is not None:
-            with connection.gathered():
-                for request in requests:
-                    connection.ask(request)
-        else:
             for request in requests:
-                self._wait(request)
-            self._connector.start()
+                connection.ask(request)
+        else:
+            self._pass_on(requests)
+            if self._unsent:
+                for connector in self._connectors:
+                    connector.start()
+
+    def _pass_on(self, requests: Iterable[Request]) -> None:
+        """Have those ask whose turn it is; where there is nobody, the requests wait."""
+        with ExitStack() as stack:
+            asked = set()
+            for request in requests:
+                connection = self._next()
+                if connection is None:
+                    self._wait(request)
+                    continue
+                if connection not in asked:
+                    asked.add(connection)
+                    stack.enter_context(connection.gathered())
+                connection.ask(request)
 
     def _wait(self, request: Request) -> None:
         """Keep a request until there is a server, or for too long."""
@@ -239,11 +284,12 @@ class Sender:
         if request.draining:
             request.failed(list(request.draining.values())[-1])
             return
-        refusals = self._connector.refusals
+        refusals = self._refusals
         if len(refusals) == len(self._servers):
             request.failed(refusals[self._servers[-1]])
             return
         why = f"no server could be reached within {self._connect_timeout:g} seconds"
-        if self._connector.problem:
-            why += f"; {self._connector.problem}"
+        for connector in self._connectors:
+            if connector.problem:
+                why += f"; {connector.problem}"
         request.fail_unsent(why)

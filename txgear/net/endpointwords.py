@@ -1,10 +1,19 @@
 """
-The words of Twisted's endpoint strings, for whoever starts without Twisted.
+Several servers in one text, and the words of Twisted's endpoint strings, for whoever starts without Twisted.
 """
 
 from __future__ import annotations
 
 import re
+
+
+def several(text: str) -> list[str]:
+    """
+    The servers of a text that has them with commas between them, each as it is written.
+
+    A backslash takes the meaning from a comma: C{unix:/run/a\\,b} is one.
+    """
+    return [found for each in re.findall(r"(?:\\.|[^,])+", text, re.DOTALL) if (found := each.strip())]
 
 
 def words(text: str) -> tuple[list[str], dict[str, str]]:

@@ -20,7 +20,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from txgear.net.endpointwords import words
+from txgear.net.endpointwords import several, words
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.security.clienttls import ClientContext, ClientTLS, TLSEndpoint
 from txgear.security.servername import ServerName
@@ -50,7 +50,8 @@ class Server:
 ServerArgument: TypeAlias = "str | IStreamClientEndpoint"
 """
 A server: an endpoint object, an endpoint string (C{tcp:host:port}, C{tls:host:port},
-C{unix:/path}), or C{host}, C{host:port}, an address, C{[address]:port}.
+C{unix:/path}), or C{host}, C{host:port}, an address, C{[address]:port}. One text may have several servers,
+with commas between them, if it is not in a list; a comma that belongs to one is written with a backslash.
 """
 
 TLSArgument: TypeAlias = "bool | ClientTLS"
@@ -71,7 +72,9 @@ def server_list(reactor: IReactorTime, servers: object, tls: object = False) -> 
         raise TypeError(f"reactor is {type(reactor).__name__}, not a reactor of Twisted's")
     if not isinstance(tls, (bool, ClientTLS)):
         raise TypeError(f"tls is {type(tls).__name__}, not a bool or a ClientTLS")
-    if isinstance(servers, str) or IStreamClientEndpoint.providedBy(servers):
+    if isinstance(servers, str):
+        servers = several(servers)
+    elif IStreamClientEndpoint.providedBy(servers):
         servers = [servers]
     elif isinstance(servers, bytes) or not isinstance(servers, Iterable):
         raise TypeError(f"servers is {type(servers).__name__}, not text, an endpoint, or a list of these")
@@ -181,8 +184,7 @@ def _endpoint(reactor: IReactorTime, server: str) -> IStreamClientEndpoint:
 
 
 def _not_understood(server: str, why: str = "") -> ValueError:
-    if "," in server:
-        # As PHP's addServers takes them.
-        return ValueError(f"{server!r} is no server; several are a list: {server.split(',')}")
+    if len(several(server)) > 1:
+        return ValueError(f"{server!r} is no server; several are a list of their own: {several(server)}")
     text = f"{server!r} is neither a host, with a port from 1 to 65535 or without, nor an endpoint string"
     return ValueError(f"{text}: {why}" if why else text)

@@ -4,7 +4,6 @@ The options that all commands have: which servers, and how to speak with them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -15,6 +14,7 @@ import click
 
 from txgear.cli.base.places import Place, TLSFiles, place_of
 from txgear.cli.base.statuses import MISUSED, CommandError
+from txgear.net.endpointwords import several
 from txgear.security.tokens import token_id
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def servers_of(
         if tls_key is not None and tls_cert is None:
             raise CommandError("--tls-key: --tls-cert is wanted as well", MISUSED)
         files = TLSFiles(tls_ca, tls_cert, tls_key, tls_name or "")
-    names = tuple(name for each in server for name in re.split(r"[\s,]+", each) if name) or (DEFAULT,)
+    names = tuple(name for each in server for word in each.split() for name in several(word)) or (DEFAULT,)
     token = None if token_file is None else read_token(token_file)
     return Servers(names, files, token, timeout)
 

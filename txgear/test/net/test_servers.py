@@ -192,9 +192,9 @@ class ServerListTests(SynchronousTestCase):
             self.assert_said(ValueError, f"{text!r} {host}", text)
         for text in ("4731", ":4731"):
             self.assert_said(ValueError, f"{text!r}: a host is wanted as well, as 127.0.0.1:4731", text)
-        for text in ("a,b", "a,b:4731", "a:4730,b:4731"):
-            self.assert_said(ValueError, f"several are a list: {text.split(',')}", text)
-        self.assertEqual("unix:/run/a,b", server_list(self.reactor, "unix:/run/a,b")[0].name)
+        for text in ("a,b", "a,b:4731", "a:4730, b:4731"):
+            parts = [part.strip() for part in text.split(",")]
+            self.assert_said(ValueError, f"several are a list of their own: {parts}", [text])
         wrong: tuple[Any, ...] = (4730, None, b"127.0.0.1")
         for servers in wrong:
             kind = type(servers).__name__
@@ -202,6 +202,19 @@ class ServerListTests(SynchronousTestCase):
         for servers in (("127.0.0.1", 4730), [("127.0.0.1", 4730)], [b"127.0.0.1"], [None]):
             self.assert_said(TypeError, "a server is text, such as 'gear.example:4730', or an", servers)
         self.assert_said(TypeError, "reactor is str, not a reactor", "127.0.0.1", "127.0.0.1")
+
+    def test_several_in_one_text(self) -> None:
+        """They are as they would be in a list."""
+        text = " a, b:4731 ,[::1]:4732,tcp:c:4730,tls:d:4730,, unix:/run/e\\,f"
+        found = server_list(self.reactor, text)
+        names = ["a", "b:4731", "[::1]:4732", "tcp:c:4730", "tls:d:4730", "unix:/run/e\\,f"]
+        self.assertEqual([each.name for each in found], names)
+        self.assertEqual([each.address for each in found], ["a:4730", "b:4731", "[::1]:4732", "", "", ""])
+        last: Any = found[-1].endpoint
+        self.assertEqual(last._path, "/run/e,f")
+        self.assert_said(ValueError, "'no such:thing' is neither", "a,no such:thing")
+        for text in ("", ",", " , "):
+            self.assert_said(ValueError, "no server is given", text)
 
     def test_refused(self) -> None:
         """What is none of these is refused."""

@@ -204,6 +204,31 @@ class ScriptedServer:
         return self._name
 
 
+class ScriptedNet(Clock):
+    """
+    A reactor on which C{192.0.2.N:4730} leads to one of some L{ScriptedServer}s, from 1 on.
+
+    @ivar servers: those.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.servers = [ScriptedServer(self) for _ in range(count)]
+
+    @property
+    def text(self) -> str:
+        """All of them, as callers write them."""
+        return ",".join(f"192.0.2.{number + 1}" for number in range(len(self.servers)))
+
+    def connectTCP(self, host: str, port: int, factory: Any, timeout: float, bindAddress: object) -> None:  # noqa: N803
+        factory.startedConnecting(self)
+        server = self.servers[int(host.rpartition(".")[2]) - 1]
+        _ = server.connect(factory).addErrback(lambda failure: factory.clientConnectionFailed(self, failure))
+
+    def stopConnecting(self) -> None:  # noqa: N802
+        """As a connector's: an attempt that hangs is left alone."""
+
+
 class ClientTestCase(ClockTestCase):
     """A client with one server, and a way to end it."""
 
