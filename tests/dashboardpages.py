@@ -55,6 +55,7 @@ PLACES: Final = {
     "task-ended": Place("/tasks/<number>", "/tasks/{task}"),
     "schedules": Place("/schedules", "/schedules"),
     "store": Place("/store", "/store"),
+    "cluster": Place("/cluster", "/cluster"),
     "server": Place("/server", "/server"),
     "connections": Place("/server/connections", "/server/connections"),
     "settings": Place("/settings", "/settings"),

@@ -1273,6 +1273,20 @@ MUTANTS: Final = (
         "web.pages.test_settings",
     ),
     Mutant(
+        "the page of the cluster without SETTINGS",
+        "web/pages/cluster.py",
+        "        check(peer, SETTINGS)\n",
+        "",
+        "web.pages.test_cluster",
+    ),
+    Mutant(
+        "the cluster by the web without SETTINGS",
+        "web/api/cluster.py",
+        "        check(request.peer, SETTINGS)\n",
+        "",
+        "web.api.test_cluster",
+    ),
+    Mutant(
         "the page of the store without METRICS",
         "web/pages/store.py",
         "        check(peer, METRICS)\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,9 +16,11 @@ from playwright.sync_api import Browser, Route, expect
 from browserpeer import Secret, write_rules
 from browsing import LOOKS, Tab, browser
 from dashboardpages import DOWNLOADS, ELSEWHERE, PLACES, routes
-from processes import Server, free_port
+from databases import Database
+from processes import Server, Servers, free_port
 from shop import ORDER, PHP, Shop, open_shop, store_of
 from shopday import have_past
+from wirepeer import P
 
 __all__ = ["browser"]
 
@@ -54,6 +57,7 @@ EMPTY: Final = (
     "/tasks",
     "/schedules",
     "/store",
+    "/cluster",
     "/server",
     "/server/connections",
     "/settings",
@@ -233,6 +237,46 @@ def test_nothing_yet(browser: Browser, office: Office) -> None:
             raise AssertionError(f"{path}: {fault}") from None
     tab.is_calm()
     tab.close()
+
+
+def test_cluster(browser: Browser, start_server: Servers, postgres: Database) -> None:
+    """Its servers, with and without scripts; one of them stands still."""
+    web = free_port()
+    first, *others = (
+        start_server(
+            "--cluster",
+            f"--cluster-name=gear-{name}",
+            f"--advertise=gear-{name}.example:4730",
+            f"--web={f'tcp:{web}:interface=127.0.0.1' if name == 'a' else ''}",
+            store=postgres.url,
+        )
+        for name in "abc"
+    )
+    for count, server in enumerate((first, *others)):
+        client = server.connect()
+        for _ in range(3 * count + 1):
+            client.submit(b"mail.send", b"w", b"", P.SUBMIT_JOB_BG)
+    tab = Tab(browser, f"http://127.0.0.1:{web}", LOOKS[0])
+    page = tab.open("/cluster")
+    expect(page.get_by_role("navigation").get_by_role("link", name="Cluster")).to_be_visible()
+    rows = page.locator("#servers tr")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(2)).to_contain_text("gear-c.example:4730")
+    # What a server says of itself comes with its next beat but one, at the latest.
+    expect(rows.nth(1).locator("td").nth(2)).to_have_text("4")
+    others[1].signal(signal.SIGSTOP)
+    try:
+        expect(rows.nth(2)).to_contain_text("no sign of life")
+        picture(tab, "cluster")
+    finally:
+        others[1].signal(signal.SIGCONT)
+    expect(rows.nth(2)).to_contain_text("alive")
+    tab.check_looks((LOOKS[0], LOOKS[3]))
+    tab.is_calm()
+    tab.close()
+    plain = Tab(browser, f"http://127.0.0.1:{web}", LOOKS[3], java_script_enabled=False)
+    expect(plain.open("/cluster").locator("#servers tr")).to_have_count(3)
+    plain.close()
 
 
 def test_read_without_scripts(browser: Browser, shop: Shop) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from txgear.web.pages import (
     audit,
+    cluster,
     dead,
     function,
     job,
@@ -47,6 +48,7 @@ VIEWS: Final[tuple[ModuleType, ...]] = (
     sessions,
     store,
     worker,
+    cluster,
     server,
 )
 """Modules with C{routes(pages)}."""

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from txgear._version import __version__
 from txgear.broker.inspection import moment
+from txgear.broker.model import Peer
 from txgear.broker.rights import AUDIT, HTTP, METRICS, SETTINGS, may
 from txgear.server.guard import UNKNOWN
 from txgear.web.answers import Answer, Problem
@@ -67,12 +68,14 @@ class Entry(NamedTuple):
     @ivar label: what it is called.
     @ivar key: the letter which leads there after a C{g}.
     @ivar act: which act one must be allowed to see it; empty for none.
+    @ivar is_clusters: whether only a server of a cluster has it.
     """
 
     path: str
     label: str
     key: str
     act: str = ""
+    is_clusters: bool = False
 
 
 NAVIGATION: Final = (
@@ -83,6 +86,7 @@ NAVIGATION: Final = (
     Entry("/tasks", "Tasks", "t"),
     Entry("/schedules", "Schedules", "c", SETTINGS),
     Entry("/store", "Store", "s", METRICS),
+    Entry("/cluster", "Cluster", "l", SETTINGS, is_clusters=True),
     Entry("/server", "Server", "v", METRICS),
     Entry("/settings", "Settings", "e", SETTINGS),
     Entry("/audit", "Audit", "a", AUDIT),
@@ -163,7 +167,7 @@ class Pages:
         return {
             "version": __version__ if may(peer, HTTP) else "",
             "run": self.live.run,
-            "navigation": [entry for entry in NAVIGATION if may(peer, entry.act or HTTP)],
+            "navigation": [entry for entry in NAVIGATION if self._shows(entry, peer)],
             "identity": None if peer.tenant is None else peer.tenant.name,
             "signed_in": request.session is not None,
             "sign_in": self.sign_in_path(request),
@@ -172,6 +176,9 @@ class Pages:
             ),
             "note": note,
         }
+
+    def _shows(self, entry: Entry, peer: Peer) -> bool:
+        return may(peer, entry.act or HTTP) and (self.server.cluster is not None or not entry.is_clusters)
 
     def sign_in_path(self, request: WebRequest) -> str | None:
         """Where who asks could say who that is; C{None} where that is known, or nobody wants to know."""
