@@ -53,6 +53,8 @@ def test_each_file_is_looked_at() -> None:
         *("txgear.toml", "caddy/Caddyfile", "haproxy/haproxy.cfg", "logrotate/txgear"),
         *("docker/Dockerfile", "docker/Dockerfile.dockerignore", "docker/compose.yaml"),
         "docker/Dockerfile.workers",
+        *(f"cluster/{name}" for name in ("compose.yaml", "Dockerfile", "patroni.yaml")),
+        *(f"cluster/{name}" for name in ("patroni.sh", "database.sh", "healthy.py")),
         *("nginx/txgear.conf", "nginx/stream.conf", "supervisor/txgear.conf", "supervisor/worker.conf"),
         *(f"systemd/txgear{end}" for end in (".service", "@.service", ".socket", ".service.d/socket.conf")),
         "systemd/txgear-worker.service",
@@ -215,7 +217,8 @@ def test_compose() -> None:
 
 
 def test_no_secret_on_a_command_line() -> None:
-    for path in (*(DEPLOY / "docker").iterdir(), *(DEPLOY / "kubernetes").iterdir()):
+    folders = (DEPLOY / name for name in ("docker", "kubernetes", "cluster"))
+    for path in (path for folder in folders for path in folder.iterdir()):
         assert not re.search(r"(mysql|mariadb|postgresql)://[^@\s/]*:", path.read_text()), path
 
 
