@@ -154,7 +154,7 @@ def clock_stepped(trouble: Trouble) -> Times:
     if len(trouble.world.owned()) != takings:
         trouble.book.wrong(OTHER, "a part has another owner as a clock was set")
     if trouble.book.refused.total() != refused:
-        trouble.book.wrong(OTHER, "a job was refused as a clock was set")
+        trouble.book.wrong(OTHER, f"a job was refused as a clock was set: {dict(trouble.book.refused)}")
     return Times()
 
 

@@ -35,6 +35,9 @@ AGAIN: Final = 0.1
 #: Jobs with one of so few uniques are asked for by several.
 POOL: Final = 50
 
+#: How many jobs are under way where many are wanted.
+AT_ONCE: Final = 5000
+
 #: Seconds in which each server is to take jobs again, and without a job after which there is none.
 PATIENCE: Final = 40.0
 QUIET: Final = 1.5
@@ -151,6 +154,17 @@ def submit(line: Line, book: Book, name: str, function: bytes, unique: bytes, wo
     assert body.startswith(b"QUEUE_ERROR\0"), body
     book.refuse(body.partition(b"\0")[2].decode())
     return b""
+
+
+def fill(port: int, function: bytes, count: int) -> None:
+    """Have a server take so many jobs, as fast as it can."""
+    with contextlib.closing(Line(port)) as line:
+        for first in range(0, count, AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, count))
+            line.send(b"".join(packet(P.SUBMIT_JOB_BG, function, b"", b"%d" % each) for each in numbers))
+            for _ in numbers:
+                kind, body = line.read()
+                assert kind == P.JOB_CREATED, f"a submit was answered with {kind} {body[:200]!r}"
 
 
 class Load:

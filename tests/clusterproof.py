@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -38,11 +39,12 @@ from clusterbook import (
     Book,
     judge,
 )
-from clusterfaults import FAULTS, Fault, Trouble, clock_stepped, happens, server_killed
-from clusterpeers import Load
-from clusterworld import GaleraWorld, PatroniWorld, World
+from clusterfaults import FAULTS, TAKEN_OVER, Fault, Trouble, clock_stepped, happens, server_killed
+from clusterpeers import KEPT, Load, Worker, fill
+from clusterworld import NAMES, GaleraWorld, PatroniWorld, World
 from galera import Galera
 from patronicluster import Cluster
+from processes import wait_until
 from steppedclock import Clock
 
 #: How often each thing happens, and the death of a server, which is the one that is measured.
@@ -60,6 +62,9 @@ WRITTEN: Final = 1.5
 
 #: How many things happen before all is done and judged.
 AT_ONCE: Final = 10
+
+#: The function of a great many jobs.
+DEEP: Final = b"deep"
 
 #: What is told of a run.
 COLUMNS: Final = (ANSWERED, DONE, GRABBED_TWICE, REFUSED, TAKINGS, WRITES, LOST, STALE, OTHER)
@@ -203,6 +208,49 @@ def runs(name: str, wanted: Sequence[str], times: int | None, folder: Path) -> I
             yield run
 
 
+def long_queue(jobs: int, times: int, folder: Path) -> Run:
+    """Have so many jobs in one part on PostgreSQL, and kill the server that has it, again and again.
+
+    What is written is not noted here: it would be as much again as there is.
+    """
+    run = Run(PatroniWorld.name, f"server killed that has {jobs:,} jobs")
+    folder.mkdir()
+    folder.chmod(0o755)
+    (folder / "database").mkdir()
+    with Cluster(folder / "database") as cluster, PatroniWorld(folder, cluster, watched=False) as world:
+        book, others = Book(), Book()
+        owner = NAMES[0]
+        fill(world.ports[owner], DEEP, jobs)
+        (numbers,) = world.ranges(owner)
+        load = Load(world.ports, others)
+        workers = [Worker(name, port, book, [DEEP]) for name, port in world.ports.items()]
+        try:
+            for _ in range(times):
+                load.wait_for_kept()
+                owner = next(name for name in NAMES if numbers in world.ranges(name))
+                killed = time.time()
+                world.servers[owner].kill()
+                found = wait_until(partial(book.elsewhere, [numbers], [owner], killed), TAKEN_OVER)
+                assert found is not None
+                run.times += 1
+                run.elsewhere.append(found - killed)
+                world.start(owner)
+            load.stop()
+            for worker in workers:
+                worker.stop()
+            time.sleep(WRITTEN)
+        except AssertionError as problem:
+            book.wrong(OTHER, f"{problem}\n{world.log()}")
+        run.counts, run.problems = judge(book, world.owned(), (), 0)
+        counts, problems = judge(others, world.owned(), (), world.left(KEPT))
+        run.counts += counts
+        run.problems += problems
+        left = world.left(DEEP)
+        if left + len(book.ends) < jobs:
+            run.problems.append((LOST, f"{left} jobs are left, {len(book.ends)} were done"))
+    return run
+
+
 def versions() -> str:
     """The machine, and what runs on it."""
     txgear = importlib.metadata.version("txgear")
@@ -212,23 +260,32 @@ def versions() -> str:
     )
 
 
+def all_runs(options: argparse.Namespace, folder: Path) -> Iterator[Run]:
+    """Whatever is asked for."""
+    if options.jobs:
+        yield long_queue(options.jobs, options.times or KILLS[PatroniWorld.name], folder / "long")
+        return
+    for name in options.database or FAULTS:
+        yield from runs(name, options.fault or (), options.times, folder / name)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     known = sorted({fault.__name__ for faults in FAULTS.values() for fault in faults})
     parser.add_argument("--database", action="append", choices=FAULTS, help="only these")
     parser.add_argument("--fault", action="append", choices=known, help="only these")
     parser.add_argument("--times", type=int, help="how often each happens [50 or 10 kills, 5 of all else]")
+    parser.add_argument("--jobs", type=int, help="only kill servers that have so many jobs, on PostgreSQL")
     options = parser.parse_args()
     done: list[Run] = []
     folder = Path(tempfile.mkdtemp(prefix="txgear-proof-"))
     folder.chmod(0o755)
     try:
-        for name in options.database or FAULTS:
-            for run in runs(name, options.fault or (), options.times, folder / name):
-                done.append(run)
-                print(f"{' '.join(run.cells())}", flush=True)
-                for kind, what in run.problems[:SHOWN]:
-                    print(f"{run.database}, {run.fault}: {kind}: {what}", flush=True)
+        for run in all_runs(options, folder):
+            done.append(run)
+            print(f"{' '.join(run.cells())}", flush=True)
+            for kind, what in run.problems[:SHOWN]:
+                print(f"{run.database}, {run.fault}: {kind}: {what}", flush=True)
     finally:
         shutil.rmtree(folder)
     print(f"\n{versions()}\n\n{table(done)}\n")

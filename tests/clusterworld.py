@@ -25,15 +25,15 @@ W = TypeVar("W", bound="World")
 NAMES: Final = ("a", "b", "c")
 
 _SHOWN: Final = 'part, first, "end", owner, term, name'
-_LEASE: Final = f"""
+_LEASES: Final = f"""
 CREATE TABLE proof_leases (id bigserial PRIMARY KEY, part int, first bigint, "end" bigint, owner bytea,
     term bigint, name text, at double precision);
-INSERT INTO proof_leases ({_SHOWN}, at) SELECT {_SHOWN}, extract(epoch from clock_timestamp())
-    FROM txgear_leases;
 CREATE TABLE proof_jobs (id bigserial PRIMARY KEY, what text, number bigint, part int, owner bytea,
     term bigint, own bool, fenced bool, at double precision);
 GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC;
+INSERT INTO proof_leases ({_SHOWN}, at) SELECT {_SHOWN}, extract(epoch from clock_timestamp())
+    FROM txgear_leases;
 CREATE FUNCTION proof_lease() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
@@ -48,6 +48,8 @@ BEGIN
 END $$;
 CREATE TRIGGER proof_lease AFTER INSERT OR UPDATE OR DELETE ON txgear_leases
     FOR EACH ROW EXECUTE FUNCTION proof_lease();
+"""  # noqa: S608
+_JOBS: Final = """
 CREATE FUNCTION proof_job() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     job bigint;
@@ -61,7 +63,7 @@ BEGIN
 END $$;
 CREATE TRIGGER proof_job AFTER INSERT OR UPDATE OR DELETE ON txgear_jobs
     FOR EACH ROW EXECUTE FUNCTION proof_job();
-"""  # noqa: S608
+"""
 """For PostgreSQL: a row that this transaction has changed is of its own number."""
 
 _SHOWN_MYSQL: Final = _SHOWN.replace('"', "`")
@@ -84,7 +86,7 @@ BEGIN
             s LIKE CONCAT('%:', @@port, ' since %/', CONNECTION_ID()), {_NOW});
 END
 """  # noqa: S608
-_MYSQL: Final = (
+_LEASES_MYSQL: Final = (
     "CREATE TABLE proof_leases (id BIGINT AUTO_INCREMENT PRIMARY KEY, part INT, first BIGINT, `end` BIGINT,"
     " owner VARBINARY(16), term BIGINT, name VARCHAR(255), at DOUBLE)",
     f"INSERT INTO proof_leases ({_SHOWN_MYSQL}, at) SELECT {_SHOWN_MYSQL}, {_NOW} FROM txgear_leases",  # noqa: S608
@@ -99,9 +101,10 @@ _MYSQL: Final = (
         name="NEW.name",
     ),
     _CHANGED.format(when="DELETE", condition="TRUE", row="OLD", owner="''", name="''"),
-    _WRITTEN.format(when="INSERT", row="NEW"),
-    _WRITTEN.format(when="UPDATE", row="NEW"),
-    _WRITTEN.format(when="DELETE", row="OLD"),
+)
+_JOBS_MYSQL: Final = tuple(
+    _WRITTEN.format(when=when, row=row)
+    for when, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))
 )
 """For MariaDB: what is read in a trigger is what the transaction has written so far; nothing is locked."""
 
@@ -116,11 +119,15 @@ class World(ABC):
     #: What it is, for people.
     name: str
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str] | None = None, *, watched: bool = True
+    ) -> None:
         """
         :param folder: has a folder for each server.
         :param environment: of the server ``a``.
+        :param watched: whether it is noted who writes which job.
         """
+        self._watched = watched
         self.servers: dict[str, Server] = {}
         self.ports = {name: free_port() for name in NAMES}
         self.lines: list[LineBetween] = []
@@ -202,9 +209,10 @@ class World(ABC):
             for what, number, part, owner, term, own, fenced, at in rows
         ]
 
-    def left(self) -> int:
-        """How many jobs are there."""
-        ((count,),) = self._read("SELECT count(*) FROM txgear_jobs")
+    def left(self, function: bytes | None = None) -> int:
+        """How many jobs are there, of a function or of all."""
+        which = "" if function is None else f" WHERE function = '{function.decode()}'"
+        ((count,),) = self._read(f"SELECT count(*) FROM txgear_jobs{which}")  # noqa: S608
         return int(count)
 
     # What differs
@@ -246,8 +254,15 @@ class PatroniWorld(World):
     name = "patroni"
     _order = "id"
 
-    def __init__(self, folder: Path, cluster: Cluster, environment: Mapping[str, str] | None = None) -> None:
-        super().__init__(folder, environment)
+    def __init__(
+        self,
+        folder: Path,
+        cluster: Cluster,
+        environment: Mapping[str, str] | None = None,
+        *,
+        watched: bool = True,
+    ) -> None:
+        super().__init__(folder, environment, watched=watched)
         self.cluster = cluster
 
     def _arrive(self) -> None:
@@ -264,7 +279,9 @@ class PatroniWorld(World):
         return url
 
     def _watch(self) -> None:
-        self.cluster.primary.execute(_LEASE)
+        self.cluster.primary.execute(_LEASES)
+        if self._watched:
+            self.cluster.primary.execute(_JOBS)
 
     def database(self) -> Database:
         return self.cluster.primary
@@ -296,7 +313,7 @@ class GaleraWorld(World):
 
     def _watch(self) -> None:
         node = self.database()
-        for statement in _MYSQL:
+        for statement in (*_LEASES_MYSQL, *(_JOBS_MYSQL if self._watched else ())):
             node.execute(statement)
 
     def database(self) -> Database:
