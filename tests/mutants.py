@@ -1287,6 +1287,13 @@ MUTANTS: Final = (
         "web.api.test_cluster",
     ),
     Mutant(
+        "what is wrong with other servers without SETTINGS",
+        "server/clusterfindings.py",
+        "    if not may(peer, SETTINGS):\n        return\n",
+        "",
+        "server.test_clusterfindings",
+    ),
+    Mutant(
         "the page of the store without METRICS",
         "web/pages/store.py",
         "        check(peer, METRICS)\n",

@@ -13,6 +13,7 @@ import pytest
 from operating import configured
 from processes import PATIENCE, Servers, free_port, wait_until
 from txgear.broker.diagnosis import CODES
+from txgear.server import clusterfindings
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -177,7 +178,8 @@ def test_what_somebody_has_decided(asked: Asked) -> None:
 
 def test_the_page_has_each_code_with_an_example_and_no_other() -> None:
     page = PAGE.read_text()
-    assert sorted(re.findall(r"^### `(\w+)`\n\n\*.+\*\n", page, re.MULTILINE)) == sorted(CODES)
-    assert page.count("\n### ") == len(CODES)
+    codes = (*CODES, *clusterfindings.CODES)
+    assert sorted(re.findall(r"^### `(\w+)`\n\n\*.+\*\n", page, re.MULTILINE)) == sorted(codes)
+    assert page.count("\n### ") == len(codes)
     # And what links to one leads somewhere.
-    assert set(re.findall(r"\(#(\w+)\)", page)) <= set(CODES)
+    assert set(re.findall(r"\(#(\w+)\)", page)) <= set(codes)

@@ -7,7 +7,7 @@ anyway, and looks at a bounded number of whatever is not. Nothing here changes a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -208,10 +208,12 @@ class Survey:
         peer: Peer,
         now: float,
         trend: Callable[[bytes], Trend | None] = lambda name: None,
+        of_server: Sequence[Finding] = (),
     ) -> None:
         """
         @param peer: who asks; what it may not know of is left out.
         @param trend: how the function of a name has fared of late.
+        @param of_server: what else is found of all functions alike, and not here.
         """
         self.server: list[Finding] = []
         self.functions: list[tuple[Function, list[Finding]]] = []
@@ -220,6 +222,7 @@ class Survey:
         self._peer = peer
         self._now = now
         self._trend = trend
+        self._of_server = of_server
 
     def steps(self) -> Iterator[None]:
         """Look at all functions, some in each step; it takes a millisecond at the most."""
@@ -227,7 +230,8 @@ class Survey:
         found: list[tuple[int, int, Function, list[Finding]]] = []
         # What is found of all alike is found of one that has nothing, too.
         nothing = Case(self._broker, peer, Function(b""), self._now, None)
-        self.server = [finding for finding in troubles(nothing) if finding.code in OF_SERVER]
+        of_all = (finding for finding in troubles(nothing) if finding.code in OF_SERVER)
+        self.server = _worst_first((*of_all, *self._of_server))
         # Once for all: for each function anew it would take longer than all else.
         latest = islice(reversed(self._broker.functions.by_name.values()), MOST_COMPARED)
         doers = [function for function in latest if function.workers]

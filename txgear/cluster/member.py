@@ -109,7 +109,8 @@ class Member:
         ]
 
     def _stood(self, part: int) -> float:
-        return self._watch.stood(part, self._server.clock.seconds())
+        # A database that is away makes nobody silent.
+        return self._watch.stood(part, self._looked_at)
 
     # Looking
 
@@ -198,7 +199,8 @@ class Member:
     def _whose(self, lease: Lease) -> str:
         if lease.is_ours or not lease.owner:
             return f"part {lease.part}, which nobody had"
-        return f"the part of {lease.name}, which has not been heard of for {self._stood(lease.part):.1f} s"
+        stood = self._watch.stood(lease.part, self._server.clock.seconds())
+        return f"the part of {lease.name}, which has not been heard of for {stood:.1f} s"
 
 
 def _is_dead(kind: int) -> bool:

@@ -22,7 +22,7 @@ class PartShown(NamedTuple):
     @ivar address: where that is reached; empty where it was not said.
     @ivar term: how often it was taken.
     @ivar beat: how often it has moved since.
-    @ivar seconds: for how long it has been seen standing still; 0.0 where that is not known.
+    @ivar seconds: for how long it had been seen standing still at the last look; 0.0 where that is not known.
     @ivar is_ours: whether it is this server's.
     """
 
@@ -73,7 +73,7 @@ class ServerShown(NamedTuple):
     @ivar name: what it is called.
     @ivar address: where it is reached; empty where it was not said.
     @ivar is_ours: whether it is this one.
-    @ivar seconds: for how long it has been seen giving no sign of life; 0.0 where that is not known.
+    @ivar seconds: for how long it had given no sign of life at the last look; 0.0 where that is not known.
     @ivar parts: its parts, in their order.
     @ivar status: what it says of itself.
     """

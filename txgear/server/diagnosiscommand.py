@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from txgear.broker.diagnosis import Survey, diagnose, known
+from txgear.broker.diagnosis import diagnose, known
 from txgear.broker.findings import Finding
 from txgear.broker.inspection import readings
 from txgear.broker.model import Peer
 from txgear.errors import ServerError
 from txgear.protocol import textlines
 from txgear.protocol.textlines import column, for_line, listing, row, shown_word
+from txgear.server import clusterfindings
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import Listing
 
@@ -44,7 +45,7 @@ def _columns(finding: Finding) -> tuple[bytes, bytes, bytes]:
 
 
 def _survey(server: JobServer, peer: Peer) -> Iterator[bytes]:
-    survey = Survey(server.broker, peer, server.seconds(), server.trend)
+    survey = clusterfindings.survey(server, peer)
     for _ in survey.steps():
         yield b""
     for finding in survey.server:

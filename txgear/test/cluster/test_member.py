@@ -289,10 +289,17 @@ class TakeOverTests(ClusterTestCase):
         self.assertGreater(a.member.failures, 1)
         self.assertGreater(a.member.looked, 9.0)
 
+    def test_a_database_that_is_away_makes_nobody_silent(self) -> None:
+        a, _ = self.join("a", "b")
+        self.world.run(3)
+        a.store.is_cut = True
+        self.world.run(10)
+        self.assertEqual([each.is_silent for each in a.member.servers()], [False, False])
+
     def test_what_is_shown(self) -> None:
         a, b = self.join("a", "b")
         a.kill()
-        self.world.run(2)
+        self.world.run(3)
         theirs, ours = b.member.parts()
         self.assertEqual((theirs.part, theirs.name, theirs.term, theirs.is_ours), (1, "a", 1, False))
         self.assertEqual((ours.part, ours.name, ours.is_ours), (2, "b", True))

@@ -16,6 +16,7 @@ from txgear.broker import inspection
 from txgear.broker.diagnosis import Survey, diagnose, known
 from txgear.broker.findings import Finding as Found
 from txgear.protocol.textlines import text
+from txgear.server import clusterfindings
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.finding import as_sent, function_path
 from txgear.web.api.models import ROOT
@@ -122,7 +123,7 @@ class DiagnosisRoutes:
         until, known = self._told.get(who, (0.0, None))
         if known is not None and request.now < until:
             return known
-        survey = Survey(server.broker, peer, request.now, server.trend)
+        survey = clusterfindings.survey(server, peer)
 
         def made(cost: float) -> Answer:
             functions = [

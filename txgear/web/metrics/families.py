@@ -220,6 +220,25 @@ STORE_REFUSED: Final = _counter(
     "txgear_store_refused_total", "Jobs and results that the store would not keep, by what they are.", "kind"
 )
 
+# Of the cluster
+
+CLUSTER_SERVERS: Final = _gauge(
+    "txgear_cluster_servers",
+    "Servers that have parts of the store: alive ones, and silent ones.",
+    "state",
+)
+CLUSTER_PARTS: Final = _gauge("txgear_cluster_parts", "Parts of the store, by who has them.", "owner")
+CLUSTER_TAKEOVERS: Final = _counter(
+    "txgear_cluster_takeovers_total", "Parts that this server has taken, by who had them.", "owner"
+)
+CLUSTER_TRUST: Final = _gauge(
+    "txgear_cluster_trust_seconds",
+    "Seconds for which this server can rely on its parts without another answer of the database.",
+)
+CLUSTER_FAILURES: Final = _counter(
+    "txgear_cluster_looks_failed_total", "Looks at the other servers that the database did not answer."
+)
+
 FAMILIES: Final[Mapping[str, Family]] = {
     family.name: family for family in list(globals().values()) if isinstance(family, Family)
 }

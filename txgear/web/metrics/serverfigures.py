@@ -43,6 +43,7 @@ def figures(server: JobServer) -> Iterator[Metric | None]:
     yield families.LAG_WORST.value(server.lag.worst())
     yield from _doors(server)
     yield from _store(server)
+    yield from _cluster(server)
     # Looks at each descriptor of the process.
     yield from _registry.collect()
 
@@ -118,3 +119,22 @@ def _store(server: JobServer) -> Iterator[Metric]:
     yield families.STORE_REFUSED.values(
         [(("job",), found.refused_jobs), (("result",), found.refused_results)]
     )
+
+
+def _cluster(server: JobServer) -> Iterator[Metric]:
+    """Nothing where the server has its store for itself."""
+    view, journal = server.cluster, server.journal
+    if view is None or journal is None or journal.trust is None:
+        return
+    servers = view.servers()
+    silent = sum(each.is_silent for each in servers)
+    own = sum(len(each.parts) for each in servers if each.is_ours)
+    owned = sum(len(each.parts) for each in servers)
+    yield families.CLUSTER_SERVERS.values([(("alive",), len(servers) - silent), (("silent",), silent)])
+    yield families.CLUSTER_PARTS.values(
+        [(("own",), own), (("other",), owned - own), (("none",), len(view.parts()) - owned)]
+    )
+    freed = view.takeovers - view.deaths
+    yield families.CLUSTER_TAKEOVERS.values([(("silent",), view.deaths), (("none",), freed)])
+    yield families.CLUSTER_TRUST.value(journal.trust.left)
+    yield families.CLUSTER_FAILURES.value(view.failures)

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from txgear.broker.diagnosis import Survey
 from txgear.broker.model import Peer
+from txgear.server import clusterfindings
 from txgear.server.jobserver import JobServer
 from txgear.web.pages.live import SPARE
 
@@ -74,8 +75,7 @@ class Surveys:
         return kept.survey
 
     def _survey(self, peer: Peer) -> Survey:
-        server = self._server
-        return Survey(server.broker, peer, server.seconds(), server.trend)
+        return clusterfindings.survey(self._server, peer)
 
     def _made(self, kept: _Kept, survey: Survey) -> Iterator[None]:
         """Make a survey, and keep it."""

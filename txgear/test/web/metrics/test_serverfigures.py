@@ -14,8 +14,10 @@ from txgear.errors import AccessDenied
 from txgear.protocol.constants import ECHO_REQ
 from txgear.protocol.packets import request
 from txgear.security.audit import LOGIN
+from txgear.server.clusterview import SILENT_SECONDS
 from txgear.server.guard import WrongToken
 from txgear.stores.memory import MemoryStore
+from txgear.test.support.clusterview import FakeCluster, free_part, server_shown
 from txgear.test.support.server import DurableServerFixture, ServerFixture, submit
 from txgear.web.metrics import serverfigures
 from txgear.web.metrics.families import FAMILIES
@@ -132,9 +134,39 @@ class ServerFiguresTests(SynchronousTestCase):
         found = self.read()
         for name in found:
             self.assertNotIn("_store_", name)
+            self.assertNotIn("_cluster_", name)
         self.assertNotIn("txgear_tls_certificate_expiry_seconds", found)
         self.assertNotIn("txgear_proxy_headers_refused_total", found)
         self.assertNotIn("txgear_queue_memory_bytes", found)
+
+    def test_cluster(self) -> None:
+        self.use(DurableServerFixture(MemoryStore()))
+        view = self.server.cluster = FakeCluster(
+            server_shown("a", 1, 4, own=True),
+            server_shown("b", 2, 5, 6, seconds=SILENT_SECONDS),
+            server_shown("c", 3),
+            free=(free_part(7),),
+        )
+        view.takeovers, view.deaths, view.failures = 5, 2, 3
+        self.assertFalse([name for name in self.read() if "_cluster_" in name])
+        self.use(DurableServerFixture(MemoryStore(), lease=8.0))
+        self.server.cluster = view
+        self.fixture.clock.advance(2)
+        found = {name: value for name, value in self.read().items() if "_cluster_" in name}
+        self.assertEqual(
+            found,
+            {
+                "txgear_cluster_servers alive": 2,
+                "txgear_cluster_servers silent": 1,
+                "txgear_cluster_parts own": 2,
+                "txgear_cluster_parts other": 4,
+                "txgear_cluster_parts none": 1,
+                "txgear_cluster_takeovers_total silent": 2,
+                "txgear_cluster_takeovers_total none": 3,
+                "txgear_cluster_trust_seconds": 5.0,
+                "txgear_cluster_looks_failed_total": 3,
+            },
+        )
 
     def test_store(self) -> None:
         self.use(DurableServerFixture(MemoryStore()))
