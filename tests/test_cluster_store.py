@@ -10,6 +10,7 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from databases import Database
+from txgear.broker.orders import Mail, Order, Orders, Post
 from txgear.broker.records import Batch, InLane, Lease, Taken
 from txgear.errors import StoreError, StoreTaken, StoreUnusable
 from txgear.interfaces import IHistoryStore, IPartedStore
@@ -287,3 +288,101 @@ def test_a_full_part_is_followed_by_another(server: Make, database: Database) ->
     first = one.reserve(10)
     assert one.reserve(PART_NUMBERS - 100) == first + 10
     assert one.reserve(100) >= first + PART_NUMBERS
+
+
+# Orders
+
+
+def give(store: PartedStore, number: int, part: int, asked: bytes = b"do") -> None:
+    assert store.exchange(Post(new=[Order(number, part, asked)])) == Mail([], {}, set())
+
+
+def part_of(store: PartedStore) -> int:
+    (part,) = (lease.part for lease in store.leases() if lease.is_ours)
+    return part
+
+
+def test_an_order_and_its_answer(server: Make) -> None:
+    one, two, three = server("one"), server("two"), server("three")
+    give(one, 7, part_of(two))
+    assert three.orders(()) == Orders([], set())
+    assert two.orders(()) == Orders([Order(7, part_of(two), b"do")], {7})
+    # Who was interrupted in the middle gets it again; who has it knows that.
+    assert two.orders(()).orders == [Order(7, part_of(two), b"do")]
+    assert two.orders({7}) == Orders([], {7})
+    assert one.exchange(Post(waiting=[7])).answers == {}
+    two.answer({7: b"done", 8: b"gone"})
+    assert two.orders({7}) == Orders([], set())
+    assert one.exchange(Post(waiting=[7, 9])).answers == {7: b"done"}
+    one.exchange(Post(over=[7]))
+    assert one.exchange(Post(waiting=[7])).answers == {}
+
+
+def test_of_an_asker_that_gives_up_and_an_owner_that_begins_one_wins(server: Make) -> None:
+    one, two = server("one"), server("two")
+    part = part_of(two)
+    give(one, 1, part)
+    give(one, 2, part)
+    assert one.exchange(Post(withdrawn=[1, 3])).withdrawn == {1}
+    assert [order.number for order in two.orders(()).orders] == [2]
+    assert one.exchange(Post(withdrawn=[2])).withdrawn == set()
+    wins = []
+    for number in range(100, 120):
+        give(one, number, part)
+        begun: list[Orders] = []
+        thread = threading.Thread(target=lambda begun=begun: begun.append(two.orders({2})))
+        thread.start()
+        withdrawn = one.exchange(Post(withdrawn=[number])).withdrawn
+        thread.join()
+        assert (number in withdrawn) != bool(begun[0].orders)
+        wins.append(bool(withdrawn))
+        two.answer({number: b"done"})
+
+
+def test_who_has_lost_its_part_answers_nothing(server: Make) -> None:
+    one, old, new = server("one"), server("old"), server("new")
+    part = part_of(old)
+    give(one, 1, part)
+    give(one, 2, part)
+    old.orders(())
+    assert new.take(lease_of(new, "old")) is not None
+    give(one, 3, part)
+    with pytest.raises(StoreTaken):
+        old.answer({1: b"done"})
+    assert one.exchange(Post(waiting=[1])).answers == {}
+    # What had begun there, too.
+    assert {order.number for order in new.orders(()).orders} == {1, 2, 3}
+    new.answer({1: b"new"})
+    assert one.exchange(Post(waiting=[1, 2, 3])).answers == {1: b"new"}
+
+
+def test_jobs_of_others_are_seen(server: Make) -> None:
+    one, two = server("one"), server("two")
+    (mine,), (theirs,) = add(one, 1), add(two, 1)
+    two.write(adding((addition(theirs + 1)[0]._replace(unique=b"u"), b"")))
+    found = one.exchange(Post(numbers=[mine, theirs, theirs + 5, 10**18 - 1], uniques=[b"u", b"v"])).jobs
+    assert [(each.record.number, each.part, each.is_ours) for each in found] == [
+        (mine, part_of(one), True),
+        (theirs, part_of(two), False),
+        (theirs + 1, part_of(two), False),
+    ]
+    assert found[2].record.unique == b"u"
+
+
+def test_orders_that_nobody_fetches_go(server: Make, database: Database) -> None:
+    one, two = server("one"), server("two")
+    for number in (1, 2):
+        give(one, number, part_of(two))
+    # Of a part that nobody has any more.
+    give(one, 3, 99)
+    two.orders(())
+    two.answer({1: b"done"})
+
+    def left() -> list[int]:
+        two._tidy_at = 0.0
+        two.leases()
+        return [number for (number,) in database.execute("SELECT number FROM txgear_orders ORDER BY number")]
+
+    assert left() == [1, 2]
+    assert left() == [2]
+    assert left() == [2]

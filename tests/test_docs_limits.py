@@ -49,6 +49,7 @@ NO_LIMITS: Final = frozenset(
         "stores.holdings.MOST_TRIES",
         "stores.lanecounts.MOST_EMPTY",
         "stores.lanecounts.MOST_KNOWN",
+        "stores.partedstore.MOST_ORDERS",
         "stores.places.MOST_LANES",
         "stores.repeats.MOST_REPEATS",
         "stores.statements.MOST_BYTES",

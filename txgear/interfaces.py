@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
     from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
     from txgear.broker.broker import Broker
     from txgear.broker.model import Job, Peer
+    from txgear.broker.orders import Mail, Orders, Post
     from txgear.broker.ports import Outbox
     from txgear.broker.records import (
         Batch,
@@ -346,6 +347,28 @@ class IPartedStore(ILeasedStore):
         @param lease: what L{leases} has answered. If it is ours already, as after a taking of which nothing
             was heard, what is in it is read only.
         @return: what is in the part; C{None} if its owner lives, or another server was quicker.
+        """
+
+    def exchange(post: Post) -> Mail:
+        """
+        Ask the owners of other parts for something, and see what has come of it; look at jobs of whichever
+        server. Nothing of this is in a part of anybody's.
+        """
+
+    def orders(known: Collection[int]) -> Orders:
+        """
+        What this server is asked for. Some at a time: others follow at the next call.
+
+        @param known: the numbers of orders that it has heard of.
+        @raise txgear.errors.StoreTaken: another server has a part of this one's.
+        """
+
+    def answer(answers: Mapping[int, bytes]) -> None:
+        """
+        Answer orders, by their numbers. One that is not there any more is passed over.
+
+        @param answers: none of them empty.
+        @raise txgear.errors.StoreTaken: another server has a part of this one's; nothing is answered.
         """
 
 

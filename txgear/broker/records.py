@@ -360,6 +360,8 @@ class Lease(NamedTuple):
     @ivar is_ours: whether this server has it.
     @ivar server: random, the same in all parts of its owner; empty where nobody has it.
     @ivar status: what that has said of itself, in the part that its new jobs come to; empty in others.
+    @ivar first: the first job number that may be in the part.
+    @ivar end: the first one above those.
     """
 
     part: int
@@ -371,6 +373,8 @@ class Lease(NamedTuple):
     is_ours: bool = False
     server: bytes = b""
     status: bytes = b""
+    first: int = 0
+    end: int = 0
 
 
 class Taken(NamedTuple):

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from twisted.logger import Logger, LogLevel
 
 from txgear.broker.records import ASIDE, OWN, WAITING, Lease, StoredValue, Taken
+from txgear.cluster.asking import Asking
+from txgear.cluster.obeying import Obeying
 from txgear.cluster.ownstatus import OwnStatus
 from txgear.cluster.roster import parts_of, servers_of
 from txgear.cluster.sharing import Sharing
@@ -52,6 +54,8 @@ class TakenOver(NamedTuple):
 class Member:
     """
     What a server does for being in a cluster: it is its L{txgear.server.clusterview.Cluster}.
+
+    @ivar elsewhere: the jobs of others.
     """
 
     log = Logger()
@@ -74,6 +78,8 @@ class Member:
         self._own = OwnStatus(server, store.lease_seconds)
         self._leases: list[Lease] = []
         self._looked_at = server.clock.seconds()
+        self.elsewhere = Asking(server, lambda: self._leases)
+        self._obeying = Obeying(server, lambda: self._leases)
         # Those that are to be taken.
         self._ended: deque[Lease] = deque()
         # Parts of which a taking has failed: it may have been done all the same.
@@ -84,11 +90,14 @@ class Member:
         """Look, from now on."""
         self._stopped = False
         self._look()
+        self._obeying.start()
 
     def stop(self) -> None:
         """Look no more."""
         self._stopped = True
         self._timer.cancel()
+        self._obeying.stop()
+        self.elsewhere.stop()
 
     # What is shown: L{txgear.server.clusterview.Cluster}
 

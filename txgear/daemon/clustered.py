@@ -82,6 +82,7 @@ class Clustered:
         self.begins_anew = False
         self._joined_at = self._reactor.seconds()
         server.cluster = self._member = Member(server, store)
+        server.elsewhere = self._member.elsewhere
         self._member.start()
 
     def leave(self, was_running: bool) -> None:

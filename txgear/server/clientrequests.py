@@ -11,11 +11,15 @@ from datetime import date
 from functools import partial
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
 from txgear.broker.model import Job, Reply
-from txgear.broker.rights import seen_by, sees
+from txgear.broker.rights import SEE, may, seen_by, sees
 from txgear.broker.states import DONE, RUNNING
 from txgear.broker.stock import Then
-from txgear.errors import ArgumentTooLarge
+from txgear.errors import ArgumentTooLarge, ServerError
 from txgear.protocol import sched
 from txgear.protocol.constants import (
     ERROR,
@@ -39,6 +43,7 @@ from txgear.protocol.constants import (
     SUBMIT_REDUCE_JOB_BACKGROUND,
 )
 from txgear.protocol.packets import Data, Packet, decimal, reduce_workload
+from txgear.server.elsewhere import Progress
 from txgear.server.gearconnection import GearConnection, Request
 
 NOT_READ: Final = (ERROR, b"NOT_READ", b"The store does not answer")
@@ -47,6 +52,8 @@ YEAR: Final = 366 * 86400.0
 """Seconds within which a date comes again; that it is another day of the week then is hardly meant."""
 INT64: Final = 2**63
 """The first number that a time in seconds cannot be."""
+
+log = Logger()
 
 
 def _submit(priority: int, background: bool) -> Request:
@@ -120,8 +127,18 @@ def _get_status(connection: GearConnection, handle: bytes) -> None:
     def answer() -> Packet:
         return STATUS_RES, handle, *_status_columns(sees(peer, broker.table.by_handle(handle)))
 
-    if broker.stock.lacks((handle,)):
-        _answer_later(connection, partial(broker.stock.load_handles, (handle,)), answer)
+    def tell(found: Progress) -> Packet:
+        return STATUS_RES, handle, *_progress_columns(found)
+
+    elsewhere = connection.server.elsewhere
+    load = partial(broker.stock.load_handles, (handle,))
+    if elsewhere is not None and elsewhere.may_have(handle):
+        reply = _held(connection)
+        then = _when_loaded(connection, reply, answer)
+        here = partial(load, then)
+        _ask_elsewhere(connection, reply, elsewhere.status(handle), tell, here)
+    elif broker.stock.lacks((handle,)):
+        load(_when_loaded(connection, _held(connection), answer), connection.now)
     else:
         connection.send(peer, *answer())
 
@@ -130,32 +147,81 @@ def _get_status_unique(connection: GearConnection, unique: bytes) -> None:
     unique = unique.removesuffix(b"\0")
     broker, peer = connection.broker, connection.peer
 
+    def find() -> Job | None:
+        return broker.table.by_unique(unique, seen_by(peer))
+
     def answer() -> Packet:
-        job = broker.table.by_unique(unique, seen_by(peer))
+        job = find()
         clients = b"%d" % len(job.clients) if job is not None else b"0"
         return STATUS_RES_UNIQUE, unique, *_status_columns(job), clients
 
-    if unique and broker.lookups.lacks((unique,)):
-        _answer_later(connection, partial(broker.lookups.load, (unique,)), answer)
-    else:
+    def tell(found: Progress) -> Packet:
+        return STATUS_RES_UNIQUE, unique, *_progress_columns(found), b"%d" % found.clients
+
+    elsewhere = connection.server.elsewhere
+    if not unique or (elsewhere is None and not broker.lookups.lacks((unique,))):
         connection.send(peer, *answer())
+        return
+    reply = _held(connection)
+    then = _when_loaded(connection, reply, answer)
+
+    def come(answered: bool, now: float) -> None:
+        if elsewhere is not None and answered and find() is None:
+            asked = elsewhere.status_of_unique(unique, partial(may, peer, SEE))
+            _ask_elsewhere(connection, reply, asked, tell, partial(then, True))
+        else:
+            then(answered, now)
+
+    broker.lookups.load((unique,), come, connection.now)
 
 
-def _answer_later(
-    connection: GearConnection, load: Callable[[Then, float], None], answer: Callable[[], Packet]
-) -> None:
-    """
-    Answer when what is asked for is in memory; the answer keeps its place.
+def _held(connection: GearConnection) -> Reply:
+    """An answer that comes later, and keeps its place."""
+    reply = Reply(0)
+    connection.server.outbox.hold(connection.peer, reply, connection.broker.persistence.crowded)
+    return reply
 
-    @param load: has that in memory; not at once.
-    """
-    outbox, reply = connection.server.outbox, Reply(0)
-    outbox.hold(connection.peer, reply, connection.broker.persistence.crowded)
+
+def _when_loaded(connection: GearConnection, reply: Reply, answer: Callable[[], Packet]) -> Then:
+    """What answers when what is asked for is in memory."""
+    outbox = connection.server.outbox
 
     def then(answered: bool, now: float) -> None:
         outbox.release(reply, *(answer() if answered else NOT_READ))
 
-    load(then, connection.now)
+    return then
+
+
+def _ask_elsewhere(
+    connection: GearConnection,
+    reply: Reply,
+    asked: Deferred[Progress | None],
+    tell: Callable[[Progress], Packet],
+    here: Callable[[float], None],
+) -> None:
+    """
+    Answer when it is known what another server has.
+
+    @param asked: brings that.
+    @param tell: makes an answer of it.
+    @param here: answers where no other server has it.
+    """
+    server, peer = connection.server, connection.peer
+
+    def come(found: Progress | None) -> None:
+        if found is not None and may(peer, SEE, found.function):
+            server.outbox.release(reply, *tell(found))
+        else:
+            here(server.seconds())
+
+    def failed(failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, ServerError):
+            failure.raiseException()
+        server.outbox.release(reply, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
+
+    done = asked.addCallback(come).addErrback(failed)
+    _ = done.addErrback(lambda failure: log.failure("a defect in an answer from another server", failure))
 
 
 def _warn_of_rare_date(connection: GearConnection, function: bytes, due: float) -> None:
@@ -174,6 +240,11 @@ def _status_columns(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:
         return b"0", b"0", b"0", b"0"
     numerator, denominator = job.progress
     return b"1", b"%d" % (job.state == RUNNING), b"%d" % numerator, b"%d" % denominator
+
+
+def _progress_columns(found: Progress) -> tuple[bytes, bytes, bytes, bytes]:
+    """The same of a job of another server."""
+    return b"1", b"%d" % found.running, b"%d" % found.numerator, b"%d" % found.denominator
 
 
 CLIENT_REQUESTS: Final[dict[int, Request]] = {

@@ -10,19 +10,21 @@ import re
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 
 from txgear.broker.about import About
 from txgear.broker.archive import history_of
 from txgear.broker.history import MOST_TEXT, History
 from txgear.broker.load import load
 from txgear.broker.model import Job, Peer
-from txgear.broker.rights import READ, check, knows, seen_by
+from txgear.broker.rights import READ, SEE, check, knows, may, seen_by
 from txgear.broker.states import DEAD, STATE_NAMES
 from txgear.broker.stock import Then
-from txgear.errors import AccessDenied, ArgumentTooLarge, InvalidArgument, PolicyError
+from txgear.errors import AccessDenied, ArgumentTooLarge, InvalidArgument, PolicyError, ServerError
 from txgear.policies import FORMER_NAMES, former_names
 from txgear.protocol.constants import (
     FUNCTION_LOAD,
@@ -54,6 +56,8 @@ from txgear.protocol.packets import PIECES_FROM, Data, Pieces
 from txgear.protocol.textlines import for_line, shown, text, unescaped
 from txgear.protocol.traces import Trace
 from txgear.quantities import MOST_SECONDS, duration
+from txgear.server.elsewhere import RESULT as ANOTHERS_RESULT
+from txgear.server.elsewhere import Elsewhere
 from txgear.server.jobserver import JobServer
 from txgear.server.steering import read_state
 
@@ -72,6 +76,8 @@ BYTES_AT_ONCE: Final = 8 * 1024 * 1024
 """Bytes of results that are written for one peer before the last ones have left."""
 LAST_SECOND: Final = 253402300799
 """Seconds since 1970 to the end of the year 9999; a later time is a mistake."""
+
+T = TypeVar("T")
 
 log = Logger()
 
@@ -180,7 +186,8 @@ class Extension:
     def leave(self) -> None:
         """The peer has gone: answer nothing any more."""
         self._left = True
-        self._loading.clear()
+        for token in list(self._loading):
+            self._forget(token)
         now = self._server.seconds()
         while self._ended_requests:
             self._broker.stock.release(self._ended_requests.popleft()[1], now)
@@ -243,8 +250,16 @@ class Extension:
         if (watched := self._watched.pop(token, None)) is not None:
             # A request takes the place of the one with its token.
             watched[1](self._server.seconds())
-        broker = self._broker
-        self._loading.pop(token, None)
+        self._forget(token)
+        elsewhere = self._server.elsewhere
+        if elsewhere is not None and handle and elsewhere.may_have(handle):
+            self._ask_elsewhere(elsewhere, token, handle, wait)
+        else:
+            self._look_here(token, handle, function, unique, wait)
+
+    def _look_here(self, token: bytes, handle: bytes, function: bytes, unique: bytes, wait: bytes) -> None:
+        """Answer a request for a job of this server's; one by a unique may be for another server's."""
+        broker, elsewhere = self._broker, self._server.elsewhere
         if handle:
             find = partial(self._find, handle)
             lacks = broker.stock.lacks((handle,))
@@ -253,12 +268,90 @@ class Extension:
             find = partial(broker.named, function, unique, seen_by(self._peer))
             lacks = broker.lookups.lacks((unique,))
             load = partial(broker.lookups.load, (unique,))
+
+        def come() -> None:
+            job = find()
+            if job is None and elsewhere is not None and not handle:
+                self._ask_for_unique(elsewhere, token, function, unique, wait)
+            else:
+                self._answer_for(token, handle, wait, job)
+
         if not lacks:
-            self._answer_for(token, handle, wait, find())
+            come()
         elif self.waits >= MOST_PENDING:
             self._refuse(token, handle, _TOO_MANY)
         else:
-            self._load_job(token, handle, wait, load, find)
+            self._load_job(token, handle, load, come)
+
+    def _ask_for_unique(
+        self, elsewhere: Elsewhere, token: bytes, function: bytes, unique: bytes, wait: bytes
+    ) -> None:
+        """Answer a request for a job that another server may have."""
+
+        def come(handle: bytes | None) -> None:
+            if handle is None:
+                self._answer(token, b"", OUTCOME_UNKNOWN)
+            else:
+                self._ask_elsewhere(elsewhere, token, handle, wait)
+
+        asked = elsewhere.handle_of(function, unique, partial(may, self._peer, SEE))
+        self._await(token, b"", asked, come)
+
+    def _ask_elsewhere(self, elsewhere: Elsewhere, token: bytes, handle: bytes, wait: bytes) -> None:
+        """Answer a request for a job that another server has, as that one does."""
+
+        def come(parts: list[bytes] | None) -> None:
+            if parts is None:
+                self._look_here(token, handle, b"", b"", wait)
+            else:
+                self._send(RESULT, *parts)
+
+        asked = elsewhere.pass_on(
+            handle,
+            self._peer,
+            ANOTHERS_RESULT,
+            (token, handle, b"", b"", wait),
+            wait=None if wait == b"1" else 0.0,
+        )
+        self._await(token, handle, asked, come)
+
+    def _await(self, token: bytes, handle: bytes, asked: Deferred[T], come: Callable[[T], None]) -> None:
+        """
+        Answer a request when another server has.
+
+        @param come: called with what it has said.
+        """
+        if self.waits >= MOST_PENDING:
+            self._refuse(token, handle, _TOO_MANY)
+            _ = asked.addErrback(lambda failure: None)
+            asked.cancel()
+            return
+        self._loading[token] = asked
+
+        def is_over() -> bool:
+            return self._loading.get(token) is not asked
+
+        def answered(found: T) -> None:
+            if not is_over():
+                del self._loading[token]
+                come(found)
+
+        def failed(failure: Failure) -> None:
+            if is_over():
+                return
+            del self._loading[token]
+            if not isinstance(failure.value, ServerError):
+                failure.raiseException()
+            self._refuse(token, handle, failure.value.text)
+
+        done = asked.addCallbacks(answered, failed)
+        _ = done.addErrback(lambda failure: log.failure("a defect in an answer from another server", failure))
+
+    def _forget(self, token: bytes) -> None:
+        """Wait no more for the job of a request."""
+        asked = self._loading.pop(token, None)
+        if isinstance(asked, Deferred):
+            asked.cancel()
 
     def _find(self, handle: bytes) -> Job | None:
         broker = self._broker
@@ -268,15 +361,14 @@ class Extension:
         self,
         token: bytes,
         handle: bytes,
-        wait: bytes,
         load: Callable[[Then, float], None],
-        find: Callable[[], Job | None],
+        come: Callable[[], None],
     ) -> None:
         """
         Answer a request for a job when that is in memory.
 
         @param load: has it there.
-        @param find: finds it then.
+        @param come: answers then.
         """
         request = object()
         self._loading[token] = request
@@ -286,7 +378,7 @@ class Extension:
                 return
             del self._loading[token]
             if answered:
-                self._answer_for(token, handle, wait, find())
+                come()
             else:
                 self._refuse(token, handle, "The store does not answer")
 

@@ -9,7 +9,7 @@ judged anew, for those who are connected as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from twisted.internet.task import Cooperator, SchedulerStopped
@@ -20,7 +20,7 @@ from txgear.broker.model import Peer
 from txgear.errors import AccessDenied
 from txgear.protocol.constants import ERROR
 from txgear.protocol.textlines import shown
-from txgear.security.access import NOBODY, Access, IdentityRights
+from txgear.security.access import NOBODY, Access, Identity, IdentityRights, Rule
 from txgear.security.audit import LOGIN, REFUSED, Audit
 from txgear.security.certificates import CertificateNames
 from txgear.security.guesses import Guesses
@@ -29,6 +29,7 @@ from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
 
 TOKEN: Final = "token"
+SERVER: Final = "server"
 CERTIFICATE: Final = "certificate"
 ADDRESS: Final = "address"
 
@@ -42,7 +43,7 @@ class Login(NamedTuple):
     Who a peer is.
 
     @ivar identity: the identity's name; L{NOBODY} for none.
-    @ivar how: L{TOKEN}, L{CERTIFICATE} or L{ADDRESS}; empty for nobody.
+    @ivar how: L{TOKEN}, L{CERTIFICATE}, L{ADDRESS} or L{SERVER}, as another server says; empty for nobody.
     """
 
     identity: str
@@ -229,6 +230,28 @@ class Guard:
     def dismiss(self, stand_in: Peer) -> None:
         """Nothing is done in this name any more."""
         del self._stand_ins[stand_in]
+
+    def vouched(self, peer: Peer, identity: str, rules: Sequence[Rule] | None) -> None:
+        """
+        Another server says who a peer of its own is, for whom something is to be done here. L{left} follows.
+
+        @param identity: the name of its identity; L{NOBODY} for none.
+        @param rules: those of the other server that are for it; C{None} where there are none for anybody.
+        """
+        if identity != NOBODY:
+            self._logins[peer] = Login(identity, SERVER)
+            peer.tenant = self._broker.tenants.get(identity)
+        if rules is not None:
+            rights = IdentityRights(identity)
+            rights.replace(Access([Identity(identity)], rules).rules_for(identity))
+            peer.rights = rights
+
+    def rules_of(self, peer: Peer) -> list[Rule] | None:
+        """The rules that are for a peer; C{None} where there are none for anybody."""
+        if peer.rights is None:
+            return None
+        identity = self.login_of(peer).identity
+        return [rule for rule in self.access.rules if rule.is_for(identity)]
 
     # Judging
 

@@ -45,6 +45,7 @@ from txgear.server.budget import Budget
 from txgear.server.census import Census
 from txgear.server.clusterview import Cluster
 from txgear.server.descriptors import Descriptors
+from txgear.server.elsewhere import Elsewhere
 from txgear.server.guard import NO_RIGHTS, Guard
 from txgear.server.handshakes import HANDSHAKE_SECONDS, Handshakes, is_shaken, tls_under
 from txgear.server.lag import Lag
@@ -57,6 +58,7 @@ from txgear.server.settings import Settings
 from txgear.server.setup import Setup
 from txgear.server.sockets import before_first_data, host_of, socket_of
 from txgear.server.steering import Steering
+from txgear.server.visitors import VisitorTransport
 
 STEP_SECONDS: Final = 0.05
 """
@@ -110,6 +112,7 @@ class JobServer:
     @ivar cluster: its membership among other servers over one database, or C{None}. The service sets it.
     @ivar hear: called with a value of the store that another server has kept there, and that holds for more
         than functions. The service sets it.
+    @ivar elsewhere: the jobs of these others, or C{None}. The service sets it.
     @ivar listens: tells whether the ports for jobs are open. The service sets it.
     @ivar web_channel: makes the protocol of a connection that speaks HTTP from now on; or says when it is to
         be asked again, which never fails. C{None} where HTTP is not spoken. The service sets it.
@@ -197,6 +200,8 @@ class JobServer:
         self.scheduler = Scheduler(self)
         self.cluster: Cluster | None = None
         self.hear: Callable[[StoredValue], None] = lambda value: None
+        self.elsewhere: Elsewhere | None = None
+        self._visitors: set[Peer] = set()
         self.listens: Callable[[], bool] = lambda: True
         self.web_channel: Callable[[], Protocol | Deferred[None]] | None = None
         self._accepted = 0
@@ -237,6 +242,9 @@ class JobServer:
         """
         Part of L{IJobServer}.
         """
+        if isinstance(transport, VisitorTransport):
+            self.visit(transport.peer, line)
+            return transport.peer
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             self.settings.keep_alive.apply(transport)
@@ -316,10 +324,23 @@ class JobServer:
         self.broker.connect(peer)
         return peer
 
+    def visit(self, peer: Peer, line: PeerLine) -> None:
+        """
+        Something is to be done here for a peer of another server, which is shown nowhere as connected.
+        L{disconnect} follows.
+
+        @param line: takes what it is sent.
+        """
+        self._visitors.add(peer)
+        self.outbox.connect(peer, line)
+
     def disconnect(self, peer: Peer) -> None:
         """Part of L{IJobServer}."""
         self.guard.left(peer)
         self.outbox.disconnect(peer)
+        if peer in self._visitors:
+            self._visitors.discard(peer)
+            return
         self.broker.disconnect(peer, self.seconds())
         self.steering.left(peer)
         self.end_turn()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from txgear._version import __version__
 from txgear.broker import inspection, loading
@@ -39,8 +41,11 @@ from txgear.server import (
     taskcommands,
     workercommands,
 )
+from txgear.server.elsewhere import COMMAND
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import AT_ONCE, Listing
+
+log = Logger()
 
 Command = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply | Listing"]
 
@@ -56,6 +61,41 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     @raise txgear.errors.ProtocolError: the line has too many words, or is of an HTTP request.
     """
     words = textlines.words(line, WITH_FILTERS)
+    elsewhere = server.elsewhere
+    if elsewhere is None or not (handle := _handle_in(words)) or not elsewhere.may_have(handle):
+        return _answer_here(server, peer, line, words)
+    reply = Reply(len(line))
+
+    def come(parts: list[bytes] | None) -> None:
+        found = _answer_here(server, peer, line, words) if parts is None else parts[0]
+        if isinstance(found, Reply):
+            server.outbox.wait_for(reply, found)
+        else:
+            server.outbox.release(reply, TEXT, bytes(found))
+
+    def failed(failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, ServerError):
+            failure.raiseException()
+        server.outbox.release(reply, TEXT, textlines.refused(error))
+
+    done = elsewhere.pass_on(handle, peer, COMMAND, (line,)).addCallback(come).addErrback(failed)
+    _ = done.addErrback(lambda failure: log.failure("a defect in an answer from another server", failure))
+    return reply
+
+
+def _handle_in(words: list[bytes]) -> bytes:
+    """The handle of the job that a command is about; empty where it is about none."""
+    command, *others = words
+    if command.lower() not in (*OF_ONE_JOB, b"copy") or not others:
+        return b""
+    if command.lower() in (b"job", b"result", b"workload"):
+        return others[0]
+    return others[1] if others[0].lower() == b"job" and len(others) > 1 else b""
+
+
+def _answer_here(server: JobServer, peer: Peer, line: bytes, words: list[bytes]) -> bytes | Reply | Listing:
+    """The same for jobs of this server."""
     handles = [word for word in words[1:] if number_of_handle(word) is not None]
     if not handles or words[0].lower() not in OF_ONE_JOB:
         return _carry_out(server, peer, line, words)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy import Connection
 from zope.interface import implementer_only
 
+from txgear.broker.orders import Mail, Orders, Post, Sighting
 from txgear.broker.records import (
     ASIDE,
     OWN,
@@ -27,6 +28,7 @@ from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusabl
 from txgear.interfaces import IPartedStore, IPatientStore, IReportingStore
 from txgear.stores.holdings import Holdings, PartRow
 from txgear.stores.leases import INTERVAL, prepare
+from txgear.stores.orders import OrderTable
 from txgear.stores.parts import Part, Parts
 from txgear.stores.places import Tally
 from txgear.stores.schema import MAX_STATUS
@@ -35,7 +37,7 @@ from txgear.stores.tenure import NOBODY
 from txgear.stores.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -49,6 +51,8 @@ PAGE: Final = 1000
 """Jobs that are set aside of which so many are read at once."""
 TIDY_SECONDS: Final = 60.0
 """Seconds from one look for parts without jobs to the next."""
+MOST_ORDERS: Final = 100
+"""Orders that are begun in one go: who has given more gives way to jobs in between."""
 CUT_SECONDS: Final = 10.0
 """Seconds in which another server may make the first parts."""
 
@@ -77,6 +81,9 @@ class PartedStore(SqlStore):
         self._newest = 0
         # Parts whose numbers may have been given out.
         self._homes: set[Part] = set()
+        self._orders = OrderTable(dialect.statements)
+        # Answers that were there at the last look for what nobody has fetched.
+        self._answered: set[int] = set()
         self._held = self._holdings = Holdings(dialect, name or "", address, self.lease_seconds)
 
     # Open and close
@@ -196,6 +203,7 @@ class PartedStore(SqlStore):
         if self._clock() >= self._tidy_at:
             self._tidy_at = self._clock() + TIDY_SECONDS
             self._tidy(rows)
+            self._tidy_orders()
         ours = self._held.owners
         return [
             Lease(
@@ -208,6 +216,8 @@ class PartedStore(SqlStore):
                 row.owner in ours,
                 row.server,
                 status,
+                part.first,
+                part.end,
             )
             for part, row, status in rows
         ]
@@ -247,6 +257,61 @@ class PartedStore(SqlStore):
             self._held.give_up(taken)
             self._spread()
             raise
+
+    # Orders
+
+    def exchange(self, post: Post) -> Mail:
+        """See L{IPartedStore}."""
+        orders = self._orders
+
+        def work(cursor: DBAPICursor) -> Mail:
+            orders.delete(cursor, post.over)
+            orders.give(cursor, post.new)
+            withdrawn = orders.withdraw(cursor, post.withdrawn)
+            answers = orders.answers(cursor, [each for each in post.waiting if each not in withdrawn])
+            return Mail(self._sightings(cursor, post), answers, withdrawn)
+
+        # An order is in nobody's part: who gives it need not have any.
+        return self._run(work, writes=False)
+
+    def _sightings(self, cursor: DBAPICursor, post: Post) -> list[Sighting]:
+        records = self._questions.of_anybody(cursor, post.numbers, post.uniques)
+        if not records:
+            return []
+        parts = [each.part for each in self._held.rows(cursor)]
+        return [
+            Sighting(
+                record,
+                next((each.part for each in parts if each.first <= record.number < each.end), 0),
+                record.number in self._parts,
+            )
+            for record in records
+        ]
+
+    def orders(self, known: Collection[int]) -> Orders:
+        """See L{IPartedStore}."""
+        parts = [each.part for each in self._held.parts]
+        there = self._reading(lambda cursor: self._orders.open(cursor, parts))
+        fresh = [number for number in there if number not in known][:MOST_ORDERS]
+        begun = self._writing(lambda cursor: self._orders.begin(cursor, fresh)) if fresh else []
+        return Orders(begun, there)
+
+    def answer(self, answers: Mapping[int, bytes]) -> None:
+        """See L{IPartedStore}."""
+        self._writing(lambda cursor: self._orders.answer(cursor, answers))
+
+    def _tidy_orders(self) -> None:
+        """Delete answers that nobody has fetched for a while, and orders that nobody will look at."""
+        parts = [each.part for each in self._held.parts]
+        before = self._answered
+        self._answered = self._reading(lambda cursor: self._orders.answered(cursor, parts))
+        gone = sorted(self._answered & before)
+
+        def work(cursor: DBAPICursor) -> None:
+            self._orders.delete(cursor, gone)
+            self._orders.delete_orphans(cursor)
+
+        self._run(work, writes=False)
 
     def _contents(self, cursor: DBAPICursor, part: Part) -> Taken:
         """What is in a part."""

@@ -158,10 +158,28 @@ class Questions:
             found += self.read(cursor, self._numbers_text(len(part)), part)
         return found
 
+    def of_anybody(
+        self, cursor: DBAPICursor, numbers: Sequence[int], uniques: Collection[bytes]
+    ) -> list[JobRecord]:
+        """
+        Jobs in whichever part: those with these numbers, and as with L{ByKey} those with these uniques. There
+        may be keys where there were none at the last look.
+        """
+        found: list[JobRecord] = []
+        for part in self._statements.key_lists(list(dict.fromkeys(numbers))):
+            found += self.read(cursor, self._numbers_text(len(part)), part)
+        if wanted := set(uniques):
+            segments = sorted(self._find_segments(cursor))
+            named: list[JobRecord] = []
+            for part in self._ukeys(segments, wanted):
+                named += self.read(cursor, self._keys_text(len(part)), part)
+            found += last_of_each(job for job in named if job.unique in wanted)
+        return list(dict.fromkeys(found))
+
     def _by_keys(self, cursor: DBAPICursor, parts: Parts, keys: Sequence[bytes | int]) -> list[JobRecord]:
         wanted = set(keys)
         found: list[JobRecord] = []
-        for part in self._ukeys(cursor, wanted):
+        for part in self._ukeys(self.segments(cursor), wanted):
             found += self.read(cursor, self._keys_text(len(part)), part)
         ours = (job for job in found if job.number in parts)
         return last_of_each(job for job in ours if key_of_record(job) in wanted)
@@ -169,7 +187,7 @@ class Questions:
     def _with_unique(self, cursor: DBAPICursor, parts: Parts, question: WithUnique) -> list[JobRecord]:
         unique, after, limit = question
         found: list[JobRecord] = []
-        for part in self._ukeys(cursor, {unique}):
+        for part in self._ukeys(self.segments(cursor), {unique}):
             text = self._unique_text(len(part), limit, len(parts.bounds))
             found += self.read(cursor, text, (*part, unique, after, *parts.bounds))
         return sorted(found, key=_place)[:limit]
@@ -189,10 +207,10 @@ class Questions:
                 found += self.read(cursor, text, (max(after, part.first - 1), part.end - 1))
         return found[:limit]
 
-    def _ukeys(self, cursor: DBAPICursor, keys: Collection[bytes | int]) -> Iterator[tuple[int, ...]]:
+    def _ukeys(self, segments: Sequence[int], keys: Collection[bytes | int]) -> Iterator[tuple[int, ...]]:
         """Where jobs with these keys are to be looked for, in lists for one statement each."""
         hashes = sorted(set(map(hash_of, keys)))
-        ukeys = [segment << HASH_BITS | each for segment in self.segments(cursor) for each in hashes]
+        ukeys = [segment << HASH_BITS | each for segment in segments for each in hashes]
         return self._statements.key_lists(ukeys)
 
     def _waking(self, cursor: DBAPICursor, parts: Parts, question: Waking) -> list[JobRecord]:

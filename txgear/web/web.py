@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import blake2b
 from secrets import token_bytes
 from types import ModuleType
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -26,6 +26,7 @@ from txgear.server.jobserver import JobServer
 from txgear.web.answers import JSON, Answer, Problem
 from txgear.web.api.finding import as_sent
 from txgear.web.channel import WebChannel, WebFactory
+from txgear.web.elsewhere import passed_on
 from txgear.web.loading import when_loaded
 from txgear.web.origins import SAFE, Authority, Origins, authority
 from txgear.web.payloads import Payloads
@@ -316,10 +317,9 @@ class Web:
         """Part of L{txgear.web.request.Site}."""
         assert request.route is not None
         handle = request.arguments.get("handle")
-        handles = () if handle is None else (as_sent(handle),)
         endpoint = partial(request.route.endpoint, request, **request.arguments)
         try:
-            result = when_loaded(request, handles, endpoint) if handles else endpoint()
+            result = endpoint() if handle is None else self._where_it_is(request, as_sent(handle), endpoint)
         except Exception:
             request.fail(Failure())
         else:
@@ -328,6 +328,14 @@ class Web:
             else:
                 request.answer(result)
         self.server.end_turn()
+
+    def _where_it_is(self, request: WebRequest, handle: bytes, endpoint: Callable[[], Any]) -> Any:
+        """Carry out a request for a job where that is. Pages are of jobs of this server."""
+        assert request.route is not None
+        here, elsewhere = partial(when_loaded, request, (handle,), endpoint), self.server.elsewhere
+        if elsewhere is not None and not request.route.page and elsewhere.may_have(handle):
+            return passed_on(elsewhere, request, handle, here)
+        return here()
 
     # ETags
 

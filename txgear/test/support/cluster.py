@@ -5,7 +5,7 @@ answers are the test's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txgear.broker.orders import Mail, Order, Orders, Post, Sighting
 from txgear.broker.records import (
     ASIDE,
     LAST_NUMBER,
@@ -74,6 +75,17 @@ class Written(NamedTuple):
     batch: Batch
 
 
+class OrderRow:
+    """An order, as it is in the database."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.answer: bytes | None = None
+
+    def is_open(self, parts: Collection[int]) -> bool:
+        return self.order.part in parts and not self.answer
+
+
 class Database:
     """
     What all servers share.
@@ -81,6 +93,7 @@ class Database:
     @ivar rows: all jobs.
     @ivar leases: by part.
     @ivar log: all that was committed.
+    @ivar orders: by number.
     """
 
     def __init__(self) -> None:
@@ -88,12 +101,28 @@ class Database:
         self.rows.open()
         self.leases: dict[int, Row] = {}
         self.log: list[Written] = []
+        self.orders: dict[int, OrderRow] = {}
         self.owners = 0
 
     @property
     def kept(self) -> dict[int, JobRecord]:
         """All jobs, by number."""
         return dict(self.rows._jobs)
+
+    def exchange(self, post: Post, ours: Collection[int]) -> Mail:
+        for number in post.over:
+            self.orders.pop(number, None)
+        self.orders.update((order.number, OrderRow(order)) for order in post.new)
+        gone = {each for each in post.withdrawn if each in self.orders and self.orders[each].answer is None}
+        for number in gone:
+            del self.orders[number]
+        rows = {number: self.orders[number].answer for number in post.waiting if number in self.orders}
+        seen = []
+        for record in self.kept.values():
+            if record.number in post.numbers or record.unique in post.uniques:
+                (part,) = (row.part for row in self.leases.values() if record.number in row)
+                seen.append(Sighting(record, part, part in ours))
+        return Mail(seen, {number: answer for number, answer in rows.items() if answer}, gone)
 
     def new_owner(self) -> bytes:
         self.owners += 1
@@ -112,6 +141,7 @@ class ClusterStore:
     One server's.
 
     @ivar is_cut: whether the database does not answer it.
+    @ivar hesitates: whether it cannot write jobs at present.
     @ivar faults: names of methods whose next call does what it is to do, and is not answered.
     """
 
@@ -122,7 +152,7 @@ class ClusterStore:
         self.name = f"cluster:{name}"
         self.server = name
         self.database = database
-        self.is_cut = False
+        self.is_cut = self.hesitates = False
         self.faults: list[str] = []
         self._is_open = False
         self.owner = b""
@@ -171,6 +201,8 @@ class ClusterStore:
                     row.owner == self.owner,
                     row.owner,
                     row.status,
+                    row.first,
+                    row.end,
                 )
                 for row in self.database.leases.values()
             ],
@@ -209,9 +241,36 @@ class ClusterStore:
 
         return self._change("reserve", reserve)
 
+    # Orders
+
+    def exchange(self, post: Post) -> Mail:
+        self._reach()
+        return self._end("exchange", self.database.exchange(post, self.parts))
+
+    def orders(self, known: Collection[int]) -> Orders:
+        self._reach()
+        open_ = {number for number, order in self.database.orders.items() if order.is_open(self.parts)}
+        fresh = [number for number in open_ if number not in known]
+        if fresh:
+            self._fence()
+        for number in fresh:
+            self.database.orders[number].answer = b""
+        return self._end("orders", Orders([self.database.orders[number].order for number in fresh], open_))
+
+    def answer(self, answers: Mapping[int, bytes]) -> None:
+        def answer() -> None:
+            for number, text in answers.items():
+                if number in self.database.orders:
+                    self.database.orders[number].answer = text
+
+        self._change("answer", answer)
+
     # Jobs
 
     def write(self, batch: Batch) -> None:
+        if self.hesitates:
+            raise StoreUnavailable("no answer")
+
         def write() -> None:
             numbers = [
                 *(job.number for job, _ in batch.new_jobs),
@@ -349,6 +408,7 @@ class Node:
         self.server, self.journal = self.fixture.server, self.fixture.journal
         self.server.store_taken = self._has_lost_it
         self.server.cluster = self.member = Member(self.server, self.store, lambda: world.chance)
+        self.server.elsewhere = self.member.elsewhere
         self.member.start()
         self.server.end_turn()
 

@@ -289,7 +289,7 @@ class FunctionActs:
         return Answer(None, 204)
 
 
-ONE_JOB: Final = (400, 401, 403, 404, 409)
+ONE_JOB: Final = (400, 401, 403, 404, 409, 503, 504)
 ONE_FUNCTION: Final = (400, 401, 403, 404, 409)
 CHANGED: Final = {200: ChangedJob}
 
@@ -366,7 +366,7 @@ def routes(web: Web) -> list[Route]:
                 " for both functions.",
                 body=NewFunction,
                 answers=CHANGED,
-                problems=(*ONE_JOB, 413, 415, 422, 503),
+                problems=(*ONE_JOB, 413, 415, 422),
                 links=links,
             ),
         ),
@@ -396,7 +396,7 @@ def routes(web: Web) -> list[Route]:
                 "One that no worker has, or a dead one, which can be queued again then. It keeps its turn.",
                 raw_body=True,
                 answers=CHANGED,
-                problems=(*ONE_JOB, 413, 503),
+                problems=(*ONE_JOB, 413),
                 links=links,
             ),
         ),

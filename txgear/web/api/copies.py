@@ -170,7 +170,7 @@ def routes(web: Web) -> list[Route]:
         " be given. With `{}` nothing is changed.",
         body=Copy,
         answers={202: Accepted},
-        problems=(400, 401, 403, 404, 409, 413, 415, 422, 429, 503, 507),
+        problems=(400, 401, 403, 404, 409, 413, 415, 422, 429, 503, 504, 507),
         links={"get_job": {"handle": "$response.body#/handle"}},
     )
     return [Route("POST", "/api/v1/jobs/<handle>/copy", Copies(web).copy, operation)]

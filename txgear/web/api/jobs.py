@@ -181,7 +181,7 @@ _JOB = Operation(
     "jobs",
     "Whether or not it has ended.",
     answers={200: jobmodels.Job},
-    problems=(404,),
+    problems=(404, 503, 504),
     links={
         "get_workload": {"handle": "$response.body#/handle"},
         "get_function": {"name": "$response.body#/function"},
@@ -196,5 +196,5 @@ _WORKLOAD = Operation(
     query=WorkloadQuery,
     answers={200: bytes | jobmodels.Workload},
     content_types={200: BYTES},
-    problems=(403, 404),
+    problems=(403, 404, 503, 504),
 )

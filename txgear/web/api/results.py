@@ -276,7 +276,7 @@ def routes(web: Web) -> list[Route]:
     results = Results(web)
     common: dict[str, Any] = {
         "answers": {200: bytes, 202: Pending},
-        "problems": (400, 403, 404, 410, 503),
+        "problems": (400, 403, 404, 410, 503, 504),
         "content_types": {200: outcomes.BYTES},
     }
     by_handle = Operation(

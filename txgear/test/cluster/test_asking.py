@@ -1,0 +1,138 @@
+"""Tests of L{txgear.cluster.asking}, and of what peers hear who ask for the status of jobs of others."""
+
+from __future__ import annotations
+
+from txgear.cluster.asking import MOST_ORDERS, STATUS_SECONDS
+from txgear.daemon.config import parse_config
+from txgear.protocol.constants import (
+    ECHO_REQ,
+    ECHO_RES,
+    ERROR,
+    GET_STATUS,
+    GET_STATUS_UNIQUE,
+    STATUS_RES,
+    STATUS_RES_UNIQUE,
+    WORK_COMPLETE,
+    WORK_STATUS,
+)
+from txgear.protocol.packets import request, response
+from txgear.test.support.cluster import LEASE, SIZE
+from txgear.test.support.orders import OrdersTestCase, handle, status
+
+
+class StatusTests(OrdersTestCase):
+    def test_one_that_is_queued(self) -> None:
+        self.submit()
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1))), status(1, 1, 0, 0, 0))
+        self.assertEqual(self.rows(), 0)
+
+    def test_one_that_runs(self) -> None:
+        self.submit()
+        self.grab().tell(request(WORK_STATUS, handle(1), b"3", b"4"))
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1))), status(1, 1, 1, 3, 4))
+
+    def test_by_its_unique(self) -> None:
+        self.submit(unique=b"u")
+        self.grab()
+        self.assertEqual(
+            self.ask(request(GET_STATUS_UNIQUE, b"u")),
+            response(STATUS_RES_UNIQUE, b"u", b"1", b"1", b"0", b"0", b"0"),
+        )
+        self.assertEqual(
+            self.ask(request(GET_STATUS_UNIQUE, b"v")),
+            response(STATUS_RES_UNIQUE, b"v", b"0", b"0", b"0", b"0", b"0"),
+        )
+
+    def test_what_is_here_comes_first(self) -> None:
+        self.submit(unique=b"u")
+        self.grab()
+        self.submit(unique=b"u", node=self.b)
+        self.assertEqual(
+            self.ask(request(GET_STATUS_UNIQUE, b"u"), 0),
+            response(STATUS_RES_UNIQUE, b"u", b"1", b"0", b"0", b"0", b"0"),
+        )
+
+    def test_what_nobody_has(self) -> None:
+        self.submit()
+        for number in (7, SIZE + 7, 50 * SIZE, 10**18 - 1, 10**18, 10**40):
+            self.assertEqual(self.ask(request(GET_STATUS, handle(number))), status(number, 0, 0, 0, 0))
+        other = response(STATUS_RES, b"H:other:1", *[b"0"] * 4)
+        self.assertEqual(self.ask(request(GET_STATUS, b"H:other:1")), other)
+        self.assertEqual(self.world.database.orders, {})
+
+    def test_one_that_has_ended(self) -> None:
+        self.submit()
+        self.grab().tell(request(WORK_COMPLETE, handle(1), b""))
+        self.world.run(0.2)
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1))), status(1, 0, 0, 0, 0))
+
+    def test_one_that_ends_meanwhile(self) -> None:
+        self.submit()
+        worker = self.grab()
+        self.client.tell(request(GET_STATUS, handle(1)))
+        worker.tell(request(WORK_COMPLETE, handle(1), b""))
+        self.assertEqual(self.ask(b""), status(1, 0, 0, 0, 0))
+
+    def test_answers_keep_their_order(self) -> None:
+        self.submit()
+        heard = self.ask(request(GET_STATUS, handle(1)) + request(ECHO_REQ, b"x"))
+        self.assertEqual(heard, status(1, 1, 0, 0, 0) + response(ECHO_RES, b"x"))
+
+    def test_of_one_job_there_is_one_order(self) -> None:
+        self.submit()
+        self.client.tell(request(GET_STATUS, handle(1)) * 1000)
+        self.world.run(0.1)
+        self.assertEqual(len(self.world.database.orders), 1)
+        self.assertEqual(self.ask(b""), status(1, 1, 0, 0, 0) * 1000)
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1))), status(1, 1, 0, 0, 0))
+
+    def test_too_many(self) -> None:
+        """The first is asked for at once, and then all that have come meanwhile."""
+        self.b.thread.until_done = 1.5
+        asked = b"".join(
+            request(GET_STATUS, handle(number)) for number in range(9 * SIZE, 9 * SIZE + MOST_ORDERS + 10)
+        )
+        self.ask(asked, 1.4)
+        self.b.thread.until_done = 0.0
+        heard = self.ask(b"")
+        self.assertEqual(heard.count(b"H:test:"), MOST_ORDERS + 1)
+        self.assertEqual(heard.count(b"TOO_MANY_ORDERS"), 9)
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1))), status(1, 0, 0, 0, 0))
+
+    def test_whose_server_does_not_answer(self) -> None:
+        self.submit()
+        self.grab()
+        self.a.freeze()
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1)), STATUS_SECONDS), b"")
+        self.assertEqual(self.ask(b"", 0.4), status(1, 1, 0, 0, 0))
+        self.assertEqual(self.rows(), 0)
+
+    def test_without_a_store(self) -> None:
+        self.submit()
+        self.b.store.is_cut = True
+        heard = self.ask(request(GET_STATUS, handle(1)))
+        self.assertEqual(heard, response(ERROR, b"NOT_READ", b"The store does not answer"))
+
+    def test_it_is_taken_over_meanwhile(self) -> None:
+        self.submit()
+        self.a.kill()
+        self.world.run(LEASE + 2)
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1))), status(1, 1, 0, 0, 0))
+
+    def test_whoever_may_not_know_of_it(self) -> None:
+        rules = """
+            [[access]]
+            identities = ["nobody"]
+            allow = ["submit", "see"]
+            functions = ["mine.*"]
+        """
+        self.b.server.guard.replace(parse_config(rules, "test").access)
+        self.submit(unique=b"u")
+        self.submit(function=b"mine.f", unique=b"v")
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1))), status(1, 0, 0, 0, 0))
+        self.assertEqual(self.ask(request(GET_STATUS, handle(2))), status(2, 1, 0, 0, 0))
+        for unique, known in ((b"u", b"0"), (b"v", b"1")):
+            self.assertEqual(
+                self.ask(request(GET_STATUS_UNIQUE, unique)),
+                response(STATUS_RES_UNIQUE, unique, known, *[b"0"] * 4),
+            )
