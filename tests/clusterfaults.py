@@ -123,10 +123,12 @@ def server_frozen(trouble: Trouble) -> Times:
     server.signal(signal.SIGSTOP)
     try:
         elsewhere = gone.elsewhere()
-        time.sleep(max(gone.at + LONGER - time.time(), 0.0))
+        with trouble.load.asking(name):
+            time.sleep(max(gone.at + LONGER - time.time(), 0.0))
+            server.signal(signal.SIGCONT)
+            wait_until(lambda: _begun(server) > before, PATIENCE, what="a start anew")
     finally:
         server.signal(signal.SIGCONT)
-    wait_until(lambda: _begun(server) > before, PATIENCE, what="a start anew")
     return Times(elsewhere)
 
 
@@ -177,10 +179,13 @@ def _without_database(trouble: Trouble, cut: Callable[..., None]) -> Times:
     for line in trouble.world.lines:
         cut(line)
     elsewhere = gone.elsewhere()
-    time.sleep(max(gone.at + LONGER - time.time(), 0.0))
-    for line in trouble.world.lines:
-        line.mend()
-    wait_until(lambda: _begun(trouble.world.servers[NAMES[0]]) > before, 2 * PATIENCE, what="a start anew")
+    with trouble.load.asking(NAMES[0]):
+        time.sleep(max(gone.at + LONGER - time.time(), 0.0))
+        for line in trouble.world.lines:
+            line.mend()
+        wait_until(
+            lambda: _begun(trouble.world.servers[NAMES[0]]) > before, 2 * PATIENCE, what="a start anew"
+        )
     return Times(elsewhere)
 
 

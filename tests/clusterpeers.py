@@ -195,6 +195,15 @@ class Load:
                 workload = b"waits %d" % next(self._numbers)
                 assert submit(line, self._book, name, WAITS + name.encode(), b"", workload), "refused"
 
+    @contextlib.contextmanager
+    def asking(self, name: str) -> Iterator[None]:
+        """Let a worker ask a server for the jobs that it was left."""
+        worker = Worker(name, self._ports[name], self._book, [WAITS + name.encode()])
+        try:
+            yield
+        finally:
+            worker.stop()
+
     def wait_for_kept(self, *names: str, seconds: float = PATIENCE) -> float:
         """Wait until each of these servers, or of all, takes a job; seconds until then."""
         began = time.monotonic()
