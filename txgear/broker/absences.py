@@ -4,6 +4,9 @@ for a while when its connection is lost.
 
 A worker that is absent is still the worker of its jobs. Their times go on, operators may cancel them, and
 nobody else gets them. It comes back by saying hello with its key, and says which of them it still has.
+
+Of several servers over one database it offers what it has to the others as well: the one that takes over the
+jobs of its server has its worker with them.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from txgear.broker.rights import WORK, may
 from txgear.broker.states import PAGED, QUEUED, RUNNING
 from txgear.broker.timerqueue import TimerQueue
 from txgear.errors import InvalidArgument
+from txgear.protocol.constants import WORKER_WELCOME
+from txgear.protocol.hello import Welcome
 
 if TYPE_CHECKING:
     from txgear.broker.departures import Departures
@@ -70,6 +75,7 @@ class Absences:
         "_dispatcher",
         "_lifecycle",
         "_look_from",
+        "_offers",
         "_outbox",
         "_queue",
         "_table",
@@ -98,6 +104,8 @@ class Absences:
         self._claims_end = 0.0
         self._by_key: dict[str, Acquaintance] = {}
         self._by_peer: dict[Peer, Acquaintance] = {}
+        # What workers have of jobs that may come here, by handle: which attempt at each.
+        self._offers: dict[Peer, dict[bytes, int]] = {}
         # Those that are given up at some time.
         self._queue: TimerQueue[Acquaintance] = TimerQueue()
         self._look_from = LOOK_FROM
@@ -141,29 +149,71 @@ class Absences:
         held: list[bytes] = []
         for handle, attempt in jobs.items():
             job = None if former is None else former.peer.running.get(handle)
-            if job is None:
-                job = self._find_queued(handle, attempt, parts)
-            if job is None or job.retries + 1 != attempt or not may(peer, WORK, job.function.name):
-                continue
-            if job.state == RUNNING:
-                assert job.worker is not None
-                del job.worker.running[handle]
-                job.worker = peer
-                peer.running[handle] = job
-                if job.history is not None:
-                    job.history.beat = now
-            else:
-                self._dispatcher.claim(job, peer, now)
-                self._lifecycle.begin(job, peer, now)
-            held.append(handle)
+            if job is None and handle not in parts:
+                job = self._find_queued(handle)
+            if job is not None and self._claim(peer, job, attempt, now):
+                held.append(handle)
         if former is not None:
             self._give_up(former, now)
         return held
 
-    def _find_queued(self, handle: bytes, attempt: int, parts: Collection[bytes]) -> Job | None:
+    def offer(self, peer: Peer, jobs: Mapping[bytes, int], now: float) -> list[bytes]:
         """
-        A job that a worker may have got of the server that was here before this one. Nobody has got it since,
-        or it would be another attempt.
+        A worker has jobs of other servers, in place of those that it has offered before.
+
+        @param jobs: by handle: which attempt at each it has. It has sent nothing of them.
+        @return: the handles of those that are here already, and its own from now on; of the others it hears
+            when they come. None where it is not known, or no more.
+        """
+        if peer not in self._by_peer:
+            return []
+        held: list[bytes] = []
+        for handle, attempt in jobs.items():
+            job = self._find_queued(handle)
+            if job is not None and self._claim(peer, job, attempt, now):
+                held.append(handle)
+        self._offers[peer] = {handle: attempt for handle, attempt in jobs.items() if handle not in held}
+        if not self._offers[peer]:
+            del self._offers[peer]
+        return held
+
+    @property
+    def offered(self) -> list[bytes]:
+        """The handles of the jobs that workers have offered."""
+        return [handle for jobs in self._offers.values() for handle in jobs]
+
+    def claim_offered(self, now: float) -> None:
+        """Jobs of another server have come here: those of them that were offered are their workers'."""
+        for peer, jobs in list(self._offers.items()):
+            if held := self.offer(peer, jobs, now):
+                welcome = Welcome(self.grace, frozenset(held), offers=True)
+                self._outbox.send(peer, WORKER_WELCOME, welcome.to_bytes())
+
+    def _claim(self, peer: Peer, job: Job, attempt: int, now: float) -> bool:
+        """
+        A worker has an attempt at this job.
+
+        @return: whether it is its own.
+        """
+        if job.retries + 1 != attempt or not may(peer, WORK, job.function.name):
+            return False
+        if job.state == RUNNING:
+            assert job.worker is not None
+            handle = job.kept_handle
+            del job.worker.running[handle]
+            job.worker = peer
+            peer.running[handle] = job
+            if job.history is not None:
+                job.history.beat = now
+        else:
+            self._dispatcher.claim(job, peer, now)
+            self._lifecycle.begin(job, peer, now)
+        return True
+
+    def _find_queued(self, handle: bytes) -> Job | None:
+        """
+        A job that a worker may have got of the server that had it before this one, and of which it has sent
+        nothing: nobody has that any more. Nobody has got the job since, or it would be another attempt.
         """
         job = self._table.by_handle(handle)
         if (
@@ -174,8 +224,6 @@ class Absences:
             and job.number not in self._table.changed
             and job.handle == handle
             and job.state in (QUEUED, PAGED)
-            # What it sent of the result, nobody has any more.
-            and handle not in parts
         ):
             return job
         return None
@@ -188,6 +236,7 @@ class Absences:
 
         @return: whether it may come back to its jobs.
         """
+        self._offers.pop(peer, None)
         known = self._by_peer.get(peer)
         if known is None:
             self._departures.give_up_all(peer, now)
@@ -310,6 +359,7 @@ class Absences:
         @raise AssertionError: one has not.
         """
         assert {known.key: known for known in self._by_peer.values()} == self._by_key
+        assert all(peer in peers and peer in self._by_peer for peer in self._offers)
         waiting = [known for known in self._by_peer.values() if known.due]
         assert len(self._queue) == len(waiting), (len(self._queue), waiting)
         for peer, known in self._by_peer.items():

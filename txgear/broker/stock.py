@@ -152,7 +152,7 @@ class Stock:
     def begin(self, counts: Iterable[LaneCount], now: float, aside: Iterable[JobRecord] = ()) -> None:
         """
         There are so many jobs in the store, or so many more. None of them is in memory but those that are set
-        aside; the first of each lane are read at once.
+        aside; L{read_heads} is to follow.
 
         @param counts: all lanes of the store.
         @param aside: the jobs that are set aside.
@@ -180,7 +180,6 @@ class Stock:
         self.wakings.forget()
         # Their places say in which order they were set aside.
         self._take_all_in(sorted(aside, key=lambda record: record.place), {}, now)
-        self.read_heads(now)
 
     def read_heads(self, now: float) -> None:
         """Have read what is missing at the heads of all lanes, and what has its time."""

@@ -167,16 +167,23 @@ class StoreEvents:
         for value in values:
             if value.kind == PAUSED:
                 self._operations.put_in_force(value, now)
+        self._stock.read_heads(now)
         self._absences.server_started(now)
 
     def take_over(self, lanes: Iterable[LaneCount], now: float, aside: Iterable[JobRecord] = ()) -> None:
         """
         Jobs of another server are this one's from now on: they come behind those that are in memory, and
-        their workers may come here. L{reserve} is to follow, with numbers above all of theirs: otherwise what
-        is submitted from now on would be before some of them.
+        their workers may come here; those that have offered them already have them before anybody else.
+        L{reserve} has come before, with numbers above all of theirs: otherwise what is submitted from now on
+        would be before some of them.
 
         @param lanes: how many, and
         @param aside: those of them that are set aside, as in L{begin}.
         """
+        absences = self._absences
         self._stock.begin(lanes, now, aside)
-        self._absences.server_started(now)
+        absences.server_started(now)
+        if offered := absences.offered:
+            # Asked for before what anybody may grab, they are here before it.
+            self._stock.load_handles(offered, lambda answered, later: absences.claim_offered(later), now)
+        self._stock.read_heads(now)

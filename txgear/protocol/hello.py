@@ -1,8 +1,8 @@
 """
 WORKER_HELLO and WORKER_WELCOME: a worker says who it is and what it has in hand, and is told what of that is
-still its own.
+still its own. WORKER_OFFER: it says what it has of another server, whose jobs may be this one's soon.
 
-Both are a JSON object in UTF-8. What is not known in it is passed over. Handles are written as
+All are a JSON object in UTF-8. What is not known in it is passed over. Handles are written as
 L{text<txgear.protocol.textlines.text>} writes names.
 """
 
@@ -57,10 +57,7 @@ class Hello:
 
     def to_bytes(self) -> bytes:
         """The packet's data. Of the jobs the first L{MOST_CLAIMED} are in it."""
-        jobs = [
-            [text(handle), attempt, handle in self.parts]
-            for handle, attempt in list(self.jobs.items())[:MOST_CLAIMED]
-        ]
+        jobs = _entries(self.jobs, self.parts)
         found = {
             "key": self.key,
             "id": self.id,
@@ -82,15 +79,45 @@ class Welcome:
 
     @ivar grace: seconds for which the worker's jobs stay its own when its connection is lost; 0.0 for not at
         all.
-    @ivar held: the handles of those jobs of the L{Hello} that are its own, under the same attempt.
+    @ivar held: the handles of those jobs of the L{Hello} that are its own, under the same attempt; or of
+        those that it has offered.
+    @ivar offers: whether jobs of other servers may be offered: this server takes over those of others.
     """
 
     grace: float
     held: frozenset[bytes] = frozenset()
+    offers: bool = False
 
     def to_bytes(self) -> bytes:
         """The packet's data."""
-        return _encode({"grace": self.grace, "held": sorted(map(text, self.held))}).encode("utf-8")
+        found = {"grace": self.grace, "held": sorted(map(text, self.held))}
+        return _encode({**found, "offers": True} if self.offers else found).encode("utf-8")
+
+
+def offer(jobs: Mapping[bytes, int]) -> bytes:
+    """
+    The data of a WORKER_OFFER. Of the jobs the first L{MOST_CLAIMED} are in it.
+
+    @param jobs: what a worker has of other servers, by handle: which attempt at each. It has sent nothing of
+        them.
+    """
+    return _encode({"jobs": _entries(jobs, ())}).encode("utf-8", "surrogatepass")
+
+
+def read_offer(data: bytes) -> dict[bytes, int]:
+    """
+    Read the data of a WORKER_OFFER.
+
+    @return: the jobs of which nothing has been sent, as in L{offer}: nobody else has what was.
+    @raise ArgumentTooLarge: it is longer than L{MAX_HELLO}.
+    @raise InvalidArgument: it is no offer.
+    """
+    jobs, parts = _jobs(_read(data).get("jobs", []))
+    return {handle: attempt for handle, attempt in jobs.items() if handle not in parts}
+
+
+def _entries(jobs: Mapping[bytes, int], parts: Collection[bytes]) -> list[list[Any]]:
+    return [[text(handle), attempt, handle in parts] for handle, attempt in list(jobs.items())[:MOST_CLAIMED]]
 
 
 def is_key(word: str) -> bool:
@@ -138,7 +165,9 @@ def read_welcome(data: bytes) -> Welcome:
     held = found.get("held", [])
     if not isinstance(held, list) or not all(isinstance(handle, str) for handle in held):
         raise InvalidArgument("held: a list of handles is wanted")
-    return Welcome(_seconds(found, "grace", MAX_GRACE), frozenset(_handles(held)))
+    return Welcome(
+        _seconds(found, "grace", MAX_GRACE), frozenset(_handles(held)), found.get("offers") is True
+    )
 
 
 def _read(data: bytes) -> dict[str, Any]:

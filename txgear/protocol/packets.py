@@ -158,6 +158,7 @@ PRIVATE_PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
         ("FUNCTION_LOAD", 0, True),
         ("FUNCTION_LOADS", 0, True),
         ("WORK_RETRY", 2, True),
+        ("WORKER_OFFER", 0, True),
     )
     for kind in (getattr(constants, name),)
 }

@@ -48,10 +48,11 @@ from txgear.protocol.constants import (
     WORK_RETRY,
     WORKER_GONE,
     WORKER_HELLO,
+    WORKER_OFFER,
     WORKER_STATE,
     WORKER_WELCOME,
 )
-from txgear.protocol.hello import Hello, Welcome, is_key, read_hello
+from txgear.protocol.hello import Hello, Welcome, is_key, read_hello, read_offer
 from txgear.protocol.packets import PIECES_FROM, Data, Pieces
 from txgear.protocol.textlines import for_line, shown, text, unescaped
 from txgear.protocol.traces import Trace
@@ -584,7 +585,13 @@ class Extension:
         about = peer.about = peer.about or About()
         about.id, about.host, about.pid = hello.id, hello.host, hello.pid
         about.version, about.group, about.started = hello.version, hello.group, hello.started
-        self._send(WORKER_WELCOME, Welcome(absences.grace, frozenset(held)).to_bytes())
+        offers = self._server.cluster is not None
+        if offers:
+            # A part that another server has let go of may have them.
+            passed = {*held, *hello.parts}
+            left = {handle: attempt for handle, attempt in hello.jobs.items() if handle not in passed}
+            absences.offer(peer, left, now)
+        self._send(WORKER_WELCOME, Welcome(absences.grace, frozenset(held), offers).to_bytes())
         if former is not None and former.connected:
             self._server.notices.complain(
                 log,
@@ -592,6 +599,18 @@ class Extension:
                 "{peer}: the worker has another connection now; this one is closed",
                 peer=for_line(former.name).decode("utf-8"),
             )
+
+    def _offer(self, data: Data) -> None:
+        jobs = read_offer(bytes(data))
+
+        def come(answered: bool, now: float) -> None:
+            absences = self._broker.absences
+            if held := absences.offer(self._peer, jobs, now):
+                self._send(WORKER_WELCOME, Welcome(absences.grace, frozenset(held), True).to_bytes())
+
+        if not self._said_hello:
+            raise InvalidArgument("A worker says hello before it offers anything")
+        self._broker.stock.load_handles(jobs, come, self._server.seconds())
 
     def _gone(self, key: bytes, words: Data) -> None:
         word = text(key)
@@ -630,5 +649,6 @@ class Extension:
         WORKER_HELLO: _hello,
         WORKER_GONE: _gone,
         WORK_RETRY: _retry,
+        WORKER_OFFER: _offer,
     }
     """What each type of packet asks for; see L{txgear.server.gear.GearProtocol.requests}."""

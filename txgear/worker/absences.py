@@ -1,11 +1,11 @@
 """
 The servers of a worker that are away: what it has of them goes on for as long as each waits for it, and is
-offered when it is back.
+offered when it is back; also to the others, where one of these may have its jobs by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -36,12 +36,15 @@ class Absences:
         connectors: Mapping[Server, Connector[WorkerConnection]],
         jobs: RunningJobs,
         ended: Callable[[], object],
+        connected: Callable[[], Iterable[WorkerConnection]],
     ) -> None:
         """
         @param connectors: connect to the servers. They hurry as long as something is kept of theirs.
         @param jobs: runs the jobs; those that go on no more are given up there.
         @param ended: called when nothing is kept of a server any more.
+        @param connected: what leads to all servers that are there.
         """
+        self._connected = connected
         self._clock = clock
         self._connectors = connectors
         self._jobs = jobs
@@ -64,11 +67,14 @@ class Absences:
 
     def begin(self, connection: WorkerConnection) -> None:
         """A connection has ended whose server waits for what the worker has: keep that, if there is any."""
-        absence = Absence(self._give_up_soon)
+        server = connection.server
+        absence = self._kept.get(server) or Absence(self._give_up_soon)
         connection.leave_to(absence)
         if absence:
-            server = connection.server
             self._kept[server] = absence
+            if absence.timer is not None:
+                absence.timer.cancel()
+            absence.moves = connection.offers
             absence.timer = self._clock.callLater(connection.grace, self._overdue, server)
             self._connectors[server].patience = HURRY_SECONDS
             self.log.info(
@@ -77,6 +83,15 @@ class Absences:
                 server=server.name,
                 grace=connection.grace,
             )
+            self._offer()
+
+    def _offer(self) -> None:
+        """Offer what others may take to all of them."""
+        offers = {
+            handle: attempt for absence in self._kept.values() for handle, attempt in absence.offers.items()
+        }
+        for connection in self._connected():
+            connection.offer(offers)
 
     def lost_again(self, server: Server) -> None:
         """A connection has ended before the server has said what is still the worker's."""
@@ -105,9 +120,10 @@ class Absences:
             connection.drop("gives back what has been given up meanwhile")
             return
         if absence is None:
+            self._offer()
             return
         offered = len(absence)
-        for job in absence.deliver(connection, held):
+        for job in absence.deliver(connection, held, not connection.offers):
             connection.take_back(job)
         self.log.info(
             "{server} takes {count} of {offered} jobs from before",
@@ -115,7 +131,34 @@ class Absences:
             count=len(held),
             offered=offered,
         )
-        self.end(connection.server, "the server was away, and has given it to others")
+        if connection.offers and absence and not absence.is_over:
+            # Nobody may have them yet, as the server that it was has let go of them.
+            self._offer()
+        else:
+            self.end(connection.server, "the server was away, and has given it to others")
+
+    def returned(self, connection: WorkerConnection, held: Collection[bytes]) -> None:
+        """
+        A server has jobs from another one by now that are still the worker's: they go on over its connection.
+
+        @param held: their handles.
+        """
+        if not set(held) <= {handle for absence in self._kept.values() for handle in absence.offers}:
+            connection.drop("gives back what has been given up meanwhile")
+            return
+        for server, absence in list(self._kept.items()):
+            if mine := absence.offers.keys() & held:
+                self.log.info(
+                    "{server} has {count} jobs of {former} now, and they go on",
+                    server=connection.server.name,
+                    count=len(mine),
+                    former=server.name,
+                )
+                for job in absence.deliver(connection, mine, False):
+                    connection.take_back(job)
+                if not absence:
+                    self.end(server, "another server has it")
+        self._offer()
 
     def end(self, server: Server, why: str) -> None:
         """
@@ -130,6 +173,7 @@ class Absences:
             self._connectors[server].patience = LONGEST_DELAY
         for job in absence.running:
             self._jobs.give_up(job, why)
+        self._offer()
         self._ended()
 
     def end_all(self, why: str) -> None:

@@ -5,7 +5,7 @@ A worker's connection to a server, and the jobs that come over it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from json import loads
 from typing import Final, Protocol
@@ -38,9 +38,10 @@ from txgear.protocol.constants import (
     STEER,
     STEERED,
     WORK_BEAT,
+    WORKER_OFFER,
     WORKER_WELCOME,
 )
-from txgear.protocol.hello import read_welcome
+from txgear.protocol.hello import offer, read_welcome
 from txgear.protocol.packets import Data, pack_header, request
 from txgear.protocol.traces import Trace
 from txgear.worker.job import WorkerJob
@@ -103,6 +104,9 @@ class Owner(Protocol):
     def welcomed(self, connection: WorkerConnection, held: Collection[bytes]) -> None:
         """The server says which of these jobs are still the worker's; none where it does not say it."""
 
+    def returned(self, connection: WorkerConnection, held: Collection[bytes]) -> None:
+        """The server has these jobs from another one by now, and they are still the worker's."""
+
     def answered_grab(self, connection: WorkerConnection) -> None:
         """The server has answered for the first time when it was asked for a job."""
 
@@ -141,6 +145,7 @@ class WorkerConnection(ServerConnection):
     @ivar grace: seconds for which the server keeps the worker's jobs when the connection is lost.
     @ivar awaits_welcome: the server has been told who the worker is, and may answer.
     @ivar welcomed: it has answered.
+    @ivar offers: it takes over the jobs of other servers, so these may be offered to it.
     @ivar jobs: those that came from here and are under way, by handle.
     """
 
@@ -169,7 +174,8 @@ class WorkerConnection(ServerConnection):
         self.gives = False
         self.grace = 0.0
         self.awaits_welcome = False
-        self.welcomed = False
+        self.welcomed = self.offers = False
+        self._offered: Mapping[bytes, int] = {}
         self._results: deque[_Result] = deque()
         self._newest = 0, 0
         self._echo_asked = 0
@@ -323,6 +329,16 @@ class WorkerConnection(ServerConnection):
                 job.parts_read = 0, 0
                 absence.keep(job)
 
+    def offer(self, jobs: Mapping[bytes, int]) -> None:
+        """
+        Offer jobs of other servers to this one, in place of those that were offered before.
+
+        @param jobs: by handle: which attempt at each.
+        """
+        if self.offers and not self.closing and jobs != self._offered:
+            self._offered = jobs
+            self.send(request(WORKER_OFFER, offer(jobs)))
+
     def take_back(self, job: WorkerJob) -> None:
         """A job from an earlier connection goes on over this one."""
         self.jobs[job.handle] = job
@@ -414,8 +430,10 @@ class WorkerConnection(ServerConnection):
             return
         if self.awaits_welcome:
             self.grace = welcome.grace
-            self.welcomed = True
+            self.welcomed, self.offers = True, welcome.offers
             self._welcome_is_over(welcome.held)
+        elif self.offers and welcome.held:
+            self._owner.returned(self, welcome.held)
 
     def _welcome_is_over(self, held: Collection[bytes] = ()) -> None:
         self.awaits_welcome = False

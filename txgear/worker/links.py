@@ -116,7 +116,7 @@ class ServerLinks:
         self._awaiting_work: list[Deferred[None]] = []
         self._awaiting_ready: list[Deferred[None]] = []
         self._denials: dict[Server, AccessDenied] = {}
-        self._absences = Absences(clock, self._connectors, jobs, self.jobs_wanted)
+        self._absences = Absences(clock, self._connectors, jobs, self.jobs_wanted, self._connected)
         # Under which name each gets its key: one that is given twice has two connections, and takes the
         # second for another worker.
         self._named: dict[Server, str] = {}
@@ -353,6 +353,10 @@ class ServerLinks:
         still the worker's.
         """
         self._absences.welcomed(connection, held)
+
+    def returned(self, connection: WorkerConnection, held: Collection[bytes]) -> None:
+        """Part of L{txgear.worker.connection.Owner}: a server has these jobs from another one."""
+        self._absences.returned(connection, held)
 
     @property
     def refused(self) -> dict[bytes, list[str]]:

@@ -91,6 +91,7 @@ class Absence:
     What a worker keeps of one server that is away.
 
     @ivar timer: ends it.
+    @ivar moves: whether another server may have the jobs next.
     @ivar is_over: the time for which the server may be away has passed, and it has been asked already what of
         this is still the worker's: its answer counts.
     """
@@ -103,7 +104,7 @@ class Absence:
         self._give_up = give_up
         self._kept: dict[bytes, Unsent] = {}
         self.timer: IDelayedCall | None = None
-        self.is_over = False
+        self.moves = self.is_over = False
 
     def keep_result(self, job: WorkerJob, packet: list[bytes]) -> None:
         """
@@ -148,12 +149,22 @@ class Absence:
         """Those of them of which the server has data or warnings."""
         return {handle for handle, unsent in self._kept.items() if unsent.job.parts}
 
-    def deliver(self, connection: JobConnection, held: Collection[bytes]) -> list[WorkerJob]:
+    @property
+    def offers(self) -> dict[bytes, int]:
+        """Those jobs that another server may take, by handle: which attempt at each."""
+        if not self.moves:
+            return {}
+        return {handle: unsent.job.attempt for handle, unsent in self._kept.items() if not unsent.job.parts}
+
+    def deliver(
+        self, connection: JobConnection, held: Collection[bytes], final: bool = True
+    ) -> list[WorkerJob]:
         """
-        The server is back. Send it what has waited of the jobs that are still the worker's, and forget the
-        results of others.
+        The server is back, or another one has its jobs. Send it what has waited of the jobs that are still
+        the worker's.
 
         @param held: which ones it says that these are.
+        @param final: whether the results of others are to be forgotten.
         @return: those of them that go on; L{running} has the others, which are to be given up.
         """
         back: list[WorkerJob] = []
@@ -162,6 +173,6 @@ class Absence:
                 unsent.deliver(connection)
                 if unsent.last is None:
                     back.append(unsent.job)
-            if handle in held or unsent.last is not None:
+            if handle in held or (final and unsent.last is not None):
                 del self._kept[handle]
         return back

@@ -7,17 +7,19 @@ from txgear.broker.archive import history_of
 from txgear.broker.bulk import BATCH
 from txgear.broker.history import Attempt
 from txgear.broker.model import Job, Peer
-from txgear.broker.records import JobUpdate
+from txgear.broker.records import JobUpdate, LaneCount, lane_of
 from txgear.broker.rights import WORK
 from txgear.broker.states import DEAD, DONE, PAGED, QUEUED, RUNNING
 from txgear.errors import InvalidArgument, JobNotFound
-from txgear.protocol.constants import NORMAL, WORK_COMPLETE, WORK_FAIL
+from txgear.protocol.constants import NORMAL, WORK_COMPLETE, WORK_FAIL, WORKER_WELCOME
+from txgear.protocol.hello import read_welcome
 from txgear.test.support.broker import (
     BrokerFixture,
     BrokerTestCase,
     DurableBrokerTestCase,
     FakeJournal,
     FakeRights,
+    record,
 )
 from txgear.test.support.clock import START
 
@@ -454,3 +456,74 @@ class RestartTests(DurableBrokerTestCase):
         self.peer.rights = FakeRights((WORK, b"f"))
         self.assertEqual(self.greet(self.second), [])
         self.assertEqual(self.second.state, PAGED)
+
+
+class OfferTests(DurableBrokerTestCase):
+    """A worker has jobs of another server, whose jobs come here."""
+
+    def setUp(self) -> None:
+        self.journal = FakeJournal()
+        self.fixture = BrokerFixture(journal=self.journal, grace=GRACE)
+        self.worker = self.fixture.known_worker(KEY, b"f")
+        self.others = [record(number, size=4) for number in (5000, 5001)]
+
+    def offer(self, *numbers: int, worker: Peer | None = None, attempt: int = 1) -> list[bytes]:
+        jobs = {b"H:test:%d" % number: attempt for number in numbers}
+        return self.broker.absences.offer(worker or self.worker, jobs, self.fixture.now)
+
+    def take_over(self) -> None:
+        for other in self.others:
+            self.journal.put(other, b"work")
+        lane = LaneCount(lane_of(self.others[0]), 2, 8)
+        self.broker.store_events.reserve(9000, 100)
+        self.broker.store_events.take_over([lane], self.fixture.now)
+        self.fixture.answer()
+        self.fixture.read_all()
+
+    def heard(self) -> list[bytes]:
+        """What it has been told to be its own."""
+        found = self.fixture.heard(self.worker)
+        welcomes = [read_welcome(bytes(packet[1])) for packet in found if packet[0] == WORKER_WELCOME]
+        self.assertTrue(all(welcome.offers and welcome.grace == GRACE for welcome in welcomes))
+        return [handle for welcome in welcomes for handle in sorted(welcome.held)]
+
+    def test_it_has_them_when_they_come(self) -> None:
+        other = self.fixture.worker(b"f")
+        self.assertEqual(self.offer(5000), [])
+        self.assertEqual(self.broker.absences.offered, [b"H:test:5000"])
+        self.take_over()
+        self.assertEqual(self.heard(), [b"H:test:5000"])
+        self.assertEqual(self.broker.absences.offered, [])
+        grabbed = self.fixture.grab(other)
+        self.assertEqual(grabbed and grabbed.number, 5001)
+        (job,) = self.worker.running.values()
+        self.complete(self.worker, job)
+        self.assertEqual((job.number, job.state), (5000, DONE))
+
+    def test_they_are_here_already(self) -> None:
+        self.take_over()
+        self.assertEqual(self.offer(5001, 7), [b"H:test:5001"])
+        self.assertEqual(self.broker.absences.offered, [b"H:test:7"])
+
+    def test_another_attempt(self) -> None:
+        self.offer(5000, attempt=2)
+        self.take_over()
+        self.assertEqual(self.heard(), [])
+
+    def test_one_that_may_not_do_it(self) -> None:
+        self.offer(5000)
+        self.worker.rights = FakeRights((WORK, b"f"))
+        self.take_over()
+        self.assertEqual(self.heard(), [])
+
+    def test_offered_no_more(self) -> None:
+        self.offer(5000, 5001)
+        self.offer(5001)
+        self.assertEqual(self.broker.absences.offered, [b"H:test:5001"])
+        self.fixture.leave(self.worker)
+        self.assertEqual(self.broker.absences.offered, [])
+        self.take_over()
+
+    def test_nobody_knows_it(self) -> None:
+        self.assertEqual(self.offer(5000, worker=self.fixture.worker(b"f")), [])
+        self.assertEqual(self.broker.absences.offered, [])

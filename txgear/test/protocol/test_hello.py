@@ -9,7 +9,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ArgumentTooLarge, InvalidArgument
 from txgear.protocol.constants import MAX_CLIENT_ID, MAX_HELLO, MOST_CLAIMED
-from txgear.protocol.hello import MAX_GRACE, Hello, Welcome, is_key, read_hello, read_welcome
+from txgear.protocol.hello import (
+    MAX_GRACE,
+    Hello,
+    Welcome,
+    is_key,
+    offer,
+    read_hello,
+    read_offer,
+    read_welcome,
+)
 
 KEY = "0123456789abcdef" * 2
 OTHER = "f" * 32
@@ -119,8 +128,9 @@ class HelloTests(SynchronousTestCase):
 
 class WelcomeTests(SynchronousTestCase):
     def test_there_and_back(self) -> None:
-        welcome = Welcome(10.0, frozenset((b"H:vm:7", b"H:\xff:8")))
-        self.assertEqual(read_welcome(welcome.to_bytes()), welcome)
+        for offers in (False, True):
+            welcome = Welcome(10.0, frozenset((b"H:vm:7", b"H:\xff:8")), offers)
+            self.assertEqual(read_welcome(welcome.to_bytes()), welcome)
 
     def test_bytes_in_order(self) -> None:
         self.assertEqual(
@@ -142,3 +152,22 @@ class WelcomeTests(SynchronousTestCase):
         ):
             with self.assertRaisesRegex(InvalidArgument, complaint):
                 read_welcome(data)
+
+
+class OfferTests(SynchronousTestCase):
+    def test_there_and_back(self) -> None:
+        jobs = {b"H:vm:7": 1, b"H:\xff:8": 3}
+        self.assertEqual(read_offer(offer(jobs)), jobs)
+
+    def test_what_was_sent_of_is_left_out(self) -> None:
+        self.assertEqual(read_offer(b'{"jobs":[["H:a:1",1,true],["H:a:2",1]],"more":1}'), {b"H:a:2": 1})
+        self.assertEqual(read_offer(b"{}"), {})
+
+    def test_more_jobs_than_there_may_be(self) -> None:
+        jobs = {b"H:vm:%d" % number: 1 for number in range(MOST_CLAIMED + 1)}
+        self.assertEqual(len(read_offer(offer(jobs))), MOST_CLAIMED)
+
+    def test_no_offer(self) -> None:
+        for data, complaint in ((b"[]", "no JSON object"), (b'{"jobs": 1}', "jobs: a list")):
+            with self.assertRaisesRegex(InvalidArgument, complaint):
+                read_offer(data)
