@@ -109,6 +109,7 @@ def paths(world: World) -> dict[str, list[str]]:
         "/tasks/<number>": ["/tasks/1", "/tasks/2"],
         "/schedules": ["/schedules"],
         "/store": ["/store"],
+        "/cluster": ["/cluster"],
         "/server": ["/server"],
         "/server/connections": ["/server/connections", f"/server/connections?worker={FUNCTION}"],
         "/settings": ["/settings"],
