@@ -11,7 +11,17 @@ from zope.interface.verify import verifyObject
 
 from databases import Database
 from txgear.broker.orders import Mail, Order, Orders, Post
-from txgear.broker.records import Batch, InLane, Lease, Taken
+from txgear.broker.records import (
+    PAUSED,
+    SCHEDULED,
+    SLOTS,
+    Batch,
+    InLane,
+    Lease,
+    StoredValue,
+    Swap,
+    Taken,
+)
 from txgear.errors import StoreError, StoreTaken, StoreUnusable
 from txgear.interfaces import IHistoryStore, IPartedStore
 from txgear.stores import make_store
@@ -221,6 +231,54 @@ def test_without_others_there_is_one_server_with_all_parts(server: Make, databas
     assert own(alone) == sorted(numbers)
     assert len(set(numbers)) == 7
     alone.close(None)
+
+
+def test_values_of_all(server: Make) -> None:
+    """Those that hold for all are read without the others."""
+    one, two = server("one"), server("two")
+    pause = StoredValue(PAUSED, b"f", 1.5, text="ops")
+    one.write(Batch((), (), (), values=[pause, StoredValue(SCHEDULED, b"s", 60.0)]))
+    assert two.shared() == [pause]
+    two.write(Batch((), (), (), values=[pause._replace(value=0.0)]))
+    assert one.shared() == []
+    assert len(one.values()) == 1
+
+
+def test_values_that_take_the_place_of_others(server: Make) -> None:
+    one, two = server("one"), server("two")
+
+    def slots(name: bytes, version: float, text: str = "a=1") -> StoredValue:
+        return StoredValue(SLOTS, name, version, text=text)
+
+    assert one.swap([Swap(slots(b"f", 1.0), 0.0), Swap(slots(b"g", 1.0), 0.0)]) == [True, True]
+    # What they have read is not there any more.
+    assert two.swap([Swap(slots(b"f", 2.0), 0.0), Swap(slots(b"g", 2.0), 3.0)]) == [False, False]
+    assert two.swap([Swap(slots(b"f", 2.0, "b=1"), 1.0), Swap(slots(b"h", 1.0), 0.0)]) == [True, True]
+    assert one.swap([Swap(slots(b"f", 0.0, ""), 1.0), Swap(slots(b"g", 0.0, ""), 1.0)]) == [False, True]
+    assert sorted(one.shared()) == [slots(b"f", 2.0, "b=1"), slots(b"h", 1.0)]
+    assert one.swap([Swap(slots(b"f", 2.0**50 + 1), 2.0)]) == [True]
+    assert two.swap([Swap(slots(b"f", 2.0**50), 2.0**50 + 1)]) == [True]
+
+
+def test_of_two_that_swap_one_does(server: Make) -> None:
+    """They count together, and neither counts what the other one has."""
+    stores = [server("one"), server("two")]
+    done = [0, 0]
+
+    def swap(at: int) -> None:
+        store = stores[at]
+        for number in range(60):
+            there = next(iter(store.shared()), StoredValue(SLOTS, b"f", 0.0, text="0"))
+            after = there._replace(value=1.0 + at + 2 * number, text=str(int(there.text) + 1))
+            done[at] += store.swap([Swap(after, there.value)]) == [True]
+
+    threads = [threading.Thread(target=swap, args=[at]) for at in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (found,) = stores[0].shared()
+    assert int(found.text) == sum(done) >= 60
 
 
 def test_it_has_what_it_had_after_a_lost_connection(server: Make) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Question,
         StoredValue,
         StoreReport,
+        Swap,
         Taken,
     )
     from txgear.protocol.packets import Packet
@@ -334,8 +335,16 @@ class IPartedStore(ILeasedStore):
 
     def shared() -> list[StoredValue]:
         """
-        The values that hold for all servers, those of L{SHARED<txgear.broker.records.SHARED>}, with 0 for
-        their numbers.
+        The values that hold for all servers, those of L{SHARED<txgear.broker.records.SHARED>} and of
+        L{SLOTS<txgear.broker.records.SLOTS>}, with 0 for their numbers.
+        """
+
+    def swap(swaps: Sequence[Swap]) -> list[bool]:
+        """
+        Put values in the place of others, each if that is there as somebody has read it.
+
+        @param swaps: each kind and name once.
+        @return: for each whether it was done.
         """
 
     def take(lease: Lease) -> Taken | None:

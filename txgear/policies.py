@@ -44,6 +44,11 @@ REASONS: Final = (FAIL, EXCEPTION, TIMEOUT, SILENT, LOST)
 SHORTEST_LEASE: Final = 1.0
 """Seconds of a lease at the least: its worker beats a few times in it."""
 
+CLUSTER: Final = "cluster"
+"""A rate and a concurrency are for all servers of a cluster together; so it is where nothing is said."""
+SERVER: Final = "server"
+"""They are for each server by itself."""
+
 FORMER_NAMES: Final = {"once": "unique_for"}
 """Today's names of settings by the names that an earlier version had for them: both are taken."""
 
@@ -294,6 +299,8 @@ class Policy:
     @ivar max_bytes: bytes of their workloads that are not exceeded; 0 for no bound.
     @ivar turns: whether jobs of one priority are handed out in turns between the identities that submitted
         them.
+    @ivar scope: L{SERVER} where each server of a cluster has the rate and the concurrency for itself; empty
+        where they are for all together.
     """
 
     retries: Retries | None = None
@@ -309,6 +316,7 @@ class Policy:
     max_queue: int = 0
     max_bytes: int = 0
     turns: bool = False
+    scope: str = ""
 
     def with_settings(self, settings: Mapping[str, Any], for_job: bool = False) -> Policy:
         """
@@ -367,6 +375,12 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
+def _scope(value: Any) -> str:
+    if value not in (CLUSTER, SERVER):
+        raise PolicyError("", f"{CLUSTER} or {SERVER} is wanted, not {brief(value)}")
+    return SERVER if value == SERVER else ""
+
+
 _JOB_SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "retries": Retries.parse,
     "backoff": Backoff.parse,
@@ -385,6 +399,7 @@ _FUNCTION_SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "max_queue": count,
     "max_bytes": size,
     "turns": _yes_or_no,
+    "scope": _scope,
 }
 
 CLASSIC: Final = Policy()

@@ -97,10 +97,10 @@ def interval(value: Any) -> float:
 
 
 def rate_text(seconds: float) -> str:
-    """The rate of which L{interval} makes these seconds."""
+    """The rate of which L{interval} makes these seconds; about that rate, if it makes them of none."""
     # In one of the units it is a whole number: in that with which it was written.
-    return next(
-        f"{round(length / seconds)}/{unit}"
-        for unit, length in _RATE_UNITS.items()
-        if abs(length / seconds - round(length / seconds)) < 1e-6
-    )
+    for unit, length in _RATE_UNITS.items():
+        if abs(length / seconds - round(length / seconds)) < 1e-6:
+            return f"{round(length / seconds)}/{unit}"
+    unit = next((unit for unit, length in _RATE_UNITS.items() if length > seconds), "d")
+    return f"{_RATE_UNITS[unit] / seconds:.3g}/{unit}"

@@ -113,13 +113,15 @@ def rate(case: Case) -> Iterator[Finding]:
 def concurrency(case: Case) -> Iterator[Finding]:
     """As many of its jobs run as may."""
     throttle, running = case.function.throttle, case.function.running
-    if throttle is not None and 0 < throttle.concurrency <= running and case.waiting:
-        yield Finding(
-            "concurrency",
-            INFO,
-            f"{running:,} {verb(running, 'job runs', 'jobs run')}, and {throttle.concurrency:,} may at once",
-            {"running": running, "concurrency": throttle.concurrency},
-        )
+    most = None if throttle is None else throttle.concurrency
+    if throttle is None or most is None or running < most or not case.waiting:
+        return
+    words = f"{running:,} {verb(running, 'job runs', 'jobs run')}, and {most:,} may at once"
+    if throttle.borrowed:
+        words += " at this server: all servers together have fewer places than they are, and take turns"
+    elif not most:
+        words += ": this server has just joined the others"
+    yield Finding("concurrency", INFO, words, {"running": running, "concurrency": most})
 
 
 def tenants_held(case: Case) -> Iterator[Finding]:

@@ -236,7 +236,7 @@ class Dispatcher:
                 self._timers.discard(job)
             if (throttle := function.throttle) is not None and (
                 not throttle.started(now)
-                or throttle.concurrency
+                or throttle.concurrency is not None
                 or function.due
                 or (self._asleep and lanes.ready > function.woken)
             ):
@@ -265,6 +265,9 @@ class Dispatcher:
     @staticmethod
     def _unstored(function: Function) -> Iterator[Job]:
         """The jobs that the store does not have and that may be handed out, behind stored ones as well."""
+        if function.throttle is not None and function.throttle.borrowed:
+            # Another server may have borrowed that place by now.
+            return
         for job in function.lanes.in_turn():
             held = job.tenant is not None and job.tenant.held
             if job.state in (QUEUED, PAGED) and job.loaded and not (job.stored or held):
@@ -353,7 +356,7 @@ class Dispatcher:
                     self._judge(tenant, now)
             if job.due:
                 self._timers.discard(job)
-            if function.throttle is not None and function.throttle.concurrency:
+            if function.throttle is not None and function.throttle.concurrency is not None:
                 self.regulate(function, now)
         elif state == QUEUED:
             if job.due:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from txgear.broker.limits import Throttle
 from txgear.broker.model import Function
+from txgear.broker.shares import ALONE, Part, part_of
 from txgear.broker.statistics import Statistics
 from txgear.errors import TOO_MANY_FUNCTIONS, ArgumentTooLarge, InvalidArgument, QueueError
 from txgear.policies import CLASSIC, Policies, Policy
@@ -31,9 +32,13 @@ class Functions:
     @ivar by_name: all of them, in the order in which they became known.
     @ivar policies: what the operator has set.
     @ivar statistics: what has been counted of them.
+    @ivar share: this server's of what those of a cluster may do together.
+    @ivar borrowed: of functions of which fewer jobs may run at once than there are servers, how many of them
+        may here.
+    @ivar short: those functions, by name.
     """
 
-    __slots__ = ("_timers", "by_name", "policies", "statistics")
+    __slots__ = ("_timers", "borrowed", "by_name", "policies", "share", "short", "statistics")
 
     def __init__(self, timers: Timers) -> None:
         """
@@ -43,6 +48,9 @@ class Functions:
         self.by_name: dict[bytes, Function] = {}
         self.policies = Policies()
         self.statistics = Statistics()
+        self.share = ALONE
+        self.borrowed: dict[bytes, int] = {}
+        self.short: dict[bytes, Function] = {}
 
     def get(self, name: bytes, *, bounded: bool = True) -> Function:
         """
@@ -65,6 +73,9 @@ class Functions:
             function = self.by_name[name] = Function(name, self.statistics.begin(name))
             if self.policies.rules:
                 self.apply_policy(function, 0.0)
+                # It has no jobs that would have to leave a ring for that.
+                throttle = function.throttle
+                function.throttled = throttle is not None and throttle.concurrency == 0
         return function
 
     def forget_if_unused(self, function: Function) -> None:
@@ -82,6 +93,7 @@ class Functions:
 
     def _forget(self, function: Function) -> None:
         del self.by_name[function.name]
+        self.short.pop(function.name, None)
         self.statistics.end(function.name, function.counts)
 
     def drop(self, name: bytes, wanted: Callable[[Function], bool] | None = None) -> list[Function] | None:
@@ -114,13 +126,24 @@ class Functions:
         """
         policy = function.policy = self.policies.policy_for(function.name)
         function.arrange_lanes()
+        self.short.pop(function.name, None)
         if policy is not None and (policy.concurrency or policy.rate):
-            throttle = self.throttle(function)
-            throttle.concurrency = policy.concurrency
-            throttle.set_rate(policy.rate, now)
+            self._limit(function, policy, now)
         elif function.throttle is not None:
-            function.throttle.concurrency = 0
+            function.throttle.concurrency, function.throttle.borrowed = None, False
             function.throttle.set_rate(None, now)
+
+    def _limit(self, function: Function, policy: Policy, now: float) -> None:
+        """Have a throttle as the policy says, for this server's share of it."""
+        throttle = self.throttle(function)
+        rate, throttle.concurrency, throttle.borrowed = self.part(function.name, policy)
+        throttle.set_rate(rate, now)
+        if throttle.borrowed:
+            self.short[function.name] = function
+
+    def part(self, name: bytes, policy: Policy) -> Part:
+        """What this server may do of what the policy of the function of this name allows."""
+        return part_of(policy, name, self.share, self.borrowed.get(name, 0))
 
     def throttle(self, function: Function) -> Throttle:
         """The function's throttle; made if there is none."""

@@ -24,6 +24,7 @@ from txgear.broker.matching import Matches, parsing, state_name, worker_name
 from txgear.broker.model import Job
 from txgear.broker.rights import PEERS, knows, may, meets, reads, sees
 from txgear.broker.search import BOUNDS, Bounds, Look, Rows, Search, page
+from txgear.broker.shares import ALONE
 from txgear.broker.states import DEAD, RUNNING
 from txgear.broker.words import LAST_SECOND
 from txgear.errors import ServerError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from txgear.broker.history import Attempt, History
     from txgear.broker.model import Function, Peer
     from txgear.broker.tenants import Tenant
+    from txgear.policies import Policy
 
 MOST_SHOWN: Final = 64 * 1024
 """Bytes of a workload or a result that are shown."""
@@ -460,9 +462,10 @@ def function_page(
 def function_details(broker: Broker, found: Function, now: float) -> dict[str, Any]:
     """
     What L{function} returns; C{pattern} (of its policy's rule, or C{None}) and C{settings}; C{room}, how many
-    jobs may start now, or C{None} for any number; C{bytes} of the workloads of its jobs; whether an operator
-    has C{created} it; and C{counts}, those of L{Counts} since the server started, with quantiles of how long
-    jobs waited and ran, or C{None} where it is counted together with others.
+    jobs may start now, or C{None} for any number; this server's C{share}, as in L{policy}; C{bytes} of the
+    workloads of its jobs; whether an operator has C{created} it; and C{counts}, those of L{Counts} since the
+    server started, with quantiles of how long jobs waited and ran, or C{None} where it is counted together
+    with others.
     """
     pattern, settings = broker.functions.policies.match(found.name) or (None, CLASSIC)
     throttle = found.throttle
@@ -471,6 +474,7 @@ def function_details(broker: Broker, found: Function, now: float) -> dict[str, A
         "pattern": None if pattern is None else text(pattern.encode("utf-8")),
         "settings": settings.as_settings(),
         "room": None if throttle is None else throttle.available(found.running, now),
+        "share": share(broker, found.name, settings),
         "bytes": found.bytes,
         "created": found.created,
         "counts": None if found.counts is broker.statistics.other else _counts(broker, found.counts),
@@ -558,14 +562,31 @@ def policies(broker: Broker) -> list[dict[str, Any]]:
     ]
 
 
+def share(broker: Broker, name: bytes, policy: Policy) -> dict[str, Any] | None:
+    """
+    What this server may do of what the policy of a function allows to all servers of a cluster together: how
+    many C{servers} there are, its C{rate}, as a setting, and its C{concurrency}, each C{None} for no bound.
+    C{None} where nothing is divided.
+    """
+    functions = broker.functions
+    if functions.share == ALONE or policy.scope or not (policy.rate or policy.concurrency):
+        return None
+    rate, concurrency, _ = functions.part(name, policy)
+    return {
+        "servers": functions.share.servers,
+        "rate": None if rate is None else rate.as_settings(),
+        "concurrency": concurrency,
+    }
+
+
 def policy(broker: Broker, peer: Peer, name: bytes, now: float) -> dict[str, Any]:
     """
     What holds for a function, whether or not there are jobs of it; it has none, as far as a peer goes that
     may not know of it.
 
     @return: C{pattern} (of its rule, or C{None}) and C{settings}; C{paused}; C{maxqueue}, a number for each
-        priority, or C{None}; C{room}, how many jobs may start now, or C{None} for any number; and how many
-        there are.
+        priority, or C{None}; C{room}, how many jobs may start now, or C{None} for any number; C{share}, what
+        this server may do of what is allowed to all of a cluster; and how many there are.
     """
     pattern, settings = broker.functions.policies.match(name) or (None, CLASSIC)
     function = broker.functions.by_name.get(name)
@@ -579,6 +600,7 @@ def policy(broker: Broker, peer: Peer, name: bytes, now: float) -> dict[str, Any
         "paused": function is not None and function.paused,
         "maxqueue": None if function is None else _maxqueue(function),
         "room": None if throttle is None or function is None else throttle.available(function.running, now),
+        "share": share(broker, name, settings),
         "jobs": 0 if function is None else function.total,
         "running": 0 if function is None else function.running,
         "bytes": 0 if function is None else function.bytes,

@@ -99,10 +99,12 @@ class Throttle(Bucket):
     @ivar paused_since: since when, by the wall clock, in seconds since the epoch; 0.0 where nobody has.
     @ivar paused_by: who has; empty where that is not known.
     @ivar suspended: how many others want no job to start for now.
-    @ivar concurrency: jobs that may run at once; 0 for no bound.
+    @ivar concurrency: jobs that may run at once; C{None} for no bound.
+    @ivar borrowed: whether it is that of all servers of a cluster, and this one may run so many as they have
+        left to it: as long as they know that it lives.
     """
 
-    __slots__ = ("concurrency", "paused", "paused_by", "paused_since", "suspended")
+    __slots__ = ("borrowed", "concurrency", "paused", "paused_by", "paused_since", "suspended")
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +112,8 @@ class Throttle(Bucket):
         self.paused_since = 0.0
         self.paused_by = ""
         self.suspended = 0
-        self.concurrency = 0
+        self.concurrency: int | None = None
+        self.borrowed = False
 
     def pause(self, since: float, by: str) -> None:
         """
@@ -128,7 +131,8 @@ class Throttle(Bucket):
     @property
     def needed(self) -> bool:
         """Whether it holds anything back, ever."""
-        return self.paused or bool(self.suspended or self.concurrency) or self.rate is not None
+        bounded = self.concurrency is not None or self.rate is not None
+        return bounded or self.paused or bool(self.suspended)
 
     def available(self, running: int, now: float) -> int | None:
         """
@@ -139,7 +143,7 @@ class Throttle(Bucket):
         """
         if self.paused or self.suspended:
             return 0
-        available = max(self.concurrency - running, 0) if self.concurrency else None
+        available = None if self.concurrency is None else max(self.concurrency - running, 0)
         if self.rate is not None:
             tokens = self.tokens(self.rate, now)
             available = tokens if available is None else min(available, tokens)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
+    from txgear.broker.shares import Share
     from txgear.broker.stock import Found, Stock
     from txgear.broker.table import JobTable
     from txgear.broker.timers import Timers
@@ -439,6 +440,28 @@ class Operations:
         elif value.kind == LIMITED:
             limits = _limits_of(value.text) if value.value else (0, 0, 0)
             self._limit(self._functions.get(value.name, bounded=False), limits)
+
+    def set_share(self, share: Share, now: float) -> None:
+        """There are more or fewer servers over the same store: this is this one's share from now on."""
+        self._functions.share = share
+        for function in list(self._functions.by_name.values()):
+            if function.throttle is not None:
+                self._functions.apply_policy(function, now)
+                self._dispatcher.regulate(function, now)
+
+    def borrow(self, borrowed: dict[bytes, int], now: float) -> None:
+        """
+        Of functions of which fewer jobs may run at once than there are servers so many may run here: those
+        that run beyond that go on.
+
+        @param borrowed: by their names; of others none may.
+        """
+        before, self._functions.borrowed = self._functions.borrowed, borrowed
+        for name in before.keys() | borrowed.keys():
+            function = self._functions.short.get(name)
+            if function is not None and before.get(name) != borrowed.get(name):
+                self._functions.apply_policy(function, now)
+                self._dispatcher.regulate(function, now)
 
     def set_policies(self, policies: Policies, now: float) -> None:
         """

@@ -291,7 +291,7 @@ class StoredValue(NamedTuple):
     """
     A number that a store keeps beside the jobs.
 
-    @ivar kind: L{PAUSED}, L{SCHEDULED}, L{SIGNING_KEY}, L{SIGNED_OUT} or L{LIMITED}.
+    @ivar kind: L{PAUSED}, L{SCHEDULED}, L{SIGNING_KEY}, L{SIGNED_OUT}, L{LIMITED} or L{SLOTS}.
     @ivar name: what it is about.
     @ivar value: the value, not negative; 0.0 is the same as no value.
     @ivar number: the new job without which the value must not be kept; 0 for none.
@@ -314,7 +314,12 @@ SIGNING_KEY: Final = 3
 SIGNED_OUT: Final = 4
 """A session of a browser that has ended before its time: the name says which, the value when it began."""
 LIMITED: Final = 5
-"""The text is what C{maxqueue} has set for a function, a number for each priority; its name is the name."""
+"""The text is what C{maxqueue} has set, a number for each priority; the name is that of the function."""
+SLOTS: Final = 6
+"""
+Which servers may run the jobs of a function of which fewer may run at once than there are servers. The name
+is the function's, the text says which (L{txgear.cluster.slots}), the value is another one with each change.
+"""
 
 SHARED: Final = (PAUSED, SIGNING_KEY, SIGNED_OUT, LIMITED)
 """What holds for all servers that have the same store."""
@@ -387,6 +392,18 @@ class Taken(NamedTuple):
 
     lanes: list[LaneCount]
     aside: list[JobRecord]
+
+
+class Swap(NamedTuple):
+    """
+    A value that takes the place of another one, if that is there still.
+
+    @ivar value: the new one; 0.0 for none.
+    @ivar before: what the value of this kind and name is; 0.0 if there is none.
+    """
+
+    value: StoredValue
+    before: float
 
 
 class Batch(NamedTuple):

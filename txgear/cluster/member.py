@@ -72,7 +72,7 @@ class Member:
         self.takeovers = self.deaths = self.failures = 0
         self._server = server
         self._journal = server.journal
-        self._sharing = Sharing(server, server.journal)
+        self._sharing = Sharing(server, server.journal, chance)
         self._watch = Watch(store.lease_seconds, chance)
         self._timer = Timer(server.clock, self._look)
         self._own = OwnStatus(server, store.lease_seconds)
@@ -130,7 +130,9 @@ class Member:
         def look(store: Any) -> Seen:
             if status is not None:
                 store.tell(status)
-            return Seen(store.leases(), store.shared())
+            # In this order: whoever has kept a value has a lease.
+            shared = store.shared()
+            return Seen(store.leases(), shared)
 
         self._journal.errands.run(look, self._looked, self._look_failed)
 
@@ -144,7 +146,7 @@ class Member:
             self._ended.extend(lease for lease in leases if lease.is_ours and lease.part in self._tried)
         self._tried.clear()
         self._go_on()
-        self._sharing.looked(seen.shared)
+        self._sharing.looked(seen.shared, leases, ended)
 
     def _look_failed(self) -> None:
         self.failures += 1

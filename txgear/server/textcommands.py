@@ -476,6 +476,8 @@ def _policy(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     function = inspection.function_name(server.broker, words[1], names)
     found = inspection.policy(server.broker, peer, function, server.seconds())
     settings = found.pop("settings")
+    if found["share"] is None:
+        del found["share"]
     rows = [row(b"setting", column(name), column(value)) for name, value in settings.items()]
     return listing(_details(found) + rows)
 

@@ -22,6 +22,7 @@ from txgear.broker.records import (
     Lease,
     NewJob,
     StoredValue,
+    Swap,
     Taken,
 )
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusable
@@ -230,6 +231,10 @@ class PartedStore(SqlStore):
     def shared(self) -> list[StoredValue]:
         """See L{IPartedStore}."""
         return self._reading(self._statements.shared)
+
+    def swap(self, swaps: Sequence[Swap]) -> list[bool]:
+        """See L{IPartedStore}."""
+        return self._writing(lambda cursor: [self._statements.swap(cursor, each) for each in swaps])
 
     def take(self, lease: Lease) -> Taken | None:
         """See L{IPartedStore}."""

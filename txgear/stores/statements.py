@@ -38,12 +38,14 @@ from txgear.broker.records import (
     KINDS,
     READY,
     SHARED,
+    SLOTS,
     WAITING,
     HistoryChunk,
     JobChange,
     JobRecord,
     JobUpdate,
     StoredValue,
+    Swap,
 )
 from txgear.stores.places import ukey_of
 from txgear.stores.schema import (
@@ -152,8 +154,13 @@ class Statements:
             stored_values.c.kind, stored_values.c.name, stored_values.c.value, stored_values.c.text
         )
         self._values = self.text(values)
-        shared: list[Any] = [literal_column(str(kind)) for kind in SHARED]
+        shared: list[Any] = [literal_column(str(kind)) for kind in (*SHARED, SLOTS)]
         self._shared = self.text(values.where(stored_values.c.kind.in_(shared)))
+        key, value = stored_values.c.digest, stored_values.c.value
+        mine = key == parameter(key), value == parameter(value)
+        new = {name: parameter(stored_values.c[name]) for name in ("value", "text")}
+        self._swap = self.text(update(stored_values).values(**new).where(*mine))
+        self._drop = self.text(delete(stored_values).where(*mine))
         self._insert_text = cache(self._make_insert)
         self._delete_text = cache(self._make_delete)
         self._known_text = cache(self._make_known)
@@ -219,6 +226,21 @@ class Statements:
     def shared(self, cursor: DBAPICursor) -> list[StoredValue]:
         """Those that hold for all servers."""
         return self._read_values(cursor, self._shared)
+
+    def swap(self, cursor: DBAPICursor, swap: Swap) -> bool:
+        """Put a value in the place of another one, if that is there; whether it is done."""
+        value, before = swap
+        key = digest_of(value)
+        if before and value.value:
+            cursor.execute(self._swap, (value.value, note_of(value), key, before))
+        elif before:
+            cursor.execute(self._drop, (key, before))
+        elif self.known(cursor, stored_values, [key]):
+            return False
+        else:
+            self.put_values(cursor, [value])
+            return True
+        return cursor.rowcount == 1
 
     @staticmethod
     def _read_values(cursor: DBAPICursor, text: str) -> list[StoredValue]:

@@ -191,6 +191,7 @@ ALL: dict[str, Any] = {
     "max_queue": 1000,
     "max_bytes": "1G",
     "turns": True,
+    "scope": "server",
 }
 """Every setting, with a value that is not the default."""
 
@@ -217,8 +218,13 @@ class PolicyTests(SynchronousTestCase):
                 1000,
                 1 << 30,
                 turns=True,
+                scope="server",
             ),
         )
+
+    def test_for_all_servers(self) -> None:
+        """As where nothing is said."""
+        self.assertEqual(CLASSIC.with_settings({"scope": "cluster"}), CLASSIC)
 
     def test_what_is_not_said_stays(self) -> None:
         policy = CLASSIC.with_settings({"retries": 3, "timeout": 5}).with_settings({"timeout": 0})
@@ -246,6 +252,8 @@ class PolicyTests(SynchronousTestCase):
             ({"backoff": {"kind": "cubic"}}, "backoff.kind"),
             ({"results": {}}, "results.keep"),
             ({"turns": 1}, "turns"),
+            ({"scope": "world"}, "scope"),
+            ({"scope": ["server"]}, "scope"),
             ({"k" * 10**6: 1}, "k" * 100),
         ):
             with self.assertRaises(PolicyError) as caught:
@@ -260,7 +268,7 @@ class PolicyTests(SynchronousTestCase):
 
     def test_some_are_a_functions_only(self) -> None:
         for name, value in ALL.items():
-            if name in ("rate", "concurrency", "max_queue", "max_bytes", "turns"):
+            if name in ("rate", "concurrency", "max_queue", "max_bytes", "turns", "scope"):
                 with self.assertRaises(PolicyError) as caught:
                     CLASSIC.with_settings({name: value}, for_job=True)
                 self.assertEqual(caught.exception.key, name)

@@ -104,3 +104,14 @@ class QuantityTests(SynchronousTestCase):
     def test_a_rate_is_written_in_the_first_unit_that_makes_it_whole(self) -> None:
         for text, shown in (("10/s", "10/s"), ("120/m", "2/s"), ("90/m", "90/m"), ("5/d", "5/d")):
             self.assertEqual(rate_text(interval(text)), shown)
+
+    def test_a_part_of_a_rate(self) -> None:
+        """It may be no whole number in any unit."""
+        for text, servers, shown in (
+            ("10/s", 3, "200/m"),
+            ("100/s", 7, "14.3/s"),
+            ("1/s", 7, "8.57/m"),
+            ("1/m", 7, "8.57/h"),
+            ("1/d", 7, "0.143/d"),
+        ):
+            self.assertEqual(rate_text(interval(text) * servers), shown)

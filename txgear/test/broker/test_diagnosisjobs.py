@@ -8,6 +8,7 @@ from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.operations import MOST_PURGES
 from txgear.broker.rights import PEERS
+from txgear.broker.shares import NONE, Share
 from txgear.broker.tenants import Quota
 from txgear.errors import QUEUE_FULL, QueueError
 from txgear.protocol.constants import LOW
@@ -121,6 +122,21 @@ class SetTests(DiagnosisTestCase):
         self.assertEqual(self.line("concurrency"), (INFO, "2 jobs run, and 2 may at once"))
         self.assertEqual(self.facts("concurrency"), {"running": 2, "concurrency": 2})
         self.assertNotIn("rate", self.found())
+
+    def test_concurrency_of_several_servers(self) -> None:
+        operations, now = self.broker.operations, self.fixture.now
+        self.fixture.set(concurrency=1)
+        self.fixture.worker(b"f")
+        self.fixture.submit(None)
+        words = "0 jobs run, and 0 may at once"
+        operations.set_share(NONE, now)
+        self.assertEqual(self.line("concurrency"), (INFO, f"{words}: this server has just joined the others"))
+        operations.set_share(Share(2, 0), now)
+        turns = "at this server: all servers together have fewer places than they are, and take turns"
+        self.assertEqual(self.line("concurrency"), (INFO, f"{words} {turns}"))
+        self.assertEqual(self.facts("concurrency"), {"running": 0, "concurrency": 0})
+        operations.borrow({b"f": 1}, now)
+        self.assertNotIn("concurrency", self.found())
 
     def test_whose_jobs_wait_for_others_of_theirs(self) -> None:
         quotas = {name: Quota(running=1) for name in ("a", "b", "c", "d")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from txgear.broker.model import Job
+from txgear.broker.shares import Share
 from txgear.broker.states import PAGED, RUNNING
 from txgear.broker.tenants import Quota, Tenant
 from txgear.protocol.constants import HIGH, LOW, NORMAL
@@ -54,6 +55,18 @@ class UnstoredTests(DispatcherTestCase):
         self.assertEqual(self.take_all(worker), [first])
         self.end(first)
         self.assertEqual(self.take_all(worker), [second])
+
+    def test_nothing_of_what_is_borrowed(self) -> None:
+        """Another server may have borrowed that place by now."""
+        self.functions.share = Share(2, 0)
+        self.functions.borrowed = {b"f": 1}
+        self.set(concurrency=1)
+        first, other = self.put(), self.put(b"g")
+        self.only()
+        worker = self.worker(b"f", b"g")
+        self.assertEqual(self.take_all(worker), [other])
+        self.dispatcher.trust(self.now + 1.0, self.now)
+        self.assertEqual(self.take_all(worker), [first])
 
     def test_nobody_is_woken_in_vain(self) -> None:
         self.only()

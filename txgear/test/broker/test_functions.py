@@ -146,7 +146,7 @@ class PolicyTests(FunctionsTestCase):
             self.functions.policies = Policies(others)
             self.functions.apply_policy(function, 10.0)
             throttle = self.functions.throttle(function)
-            self.assertEqual((throttle.needed, throttle.rate, throttle.concurrency), (False, None, 0))
+            self.assertEqual((throttle.needed, throttle.rate, throttle.concurrency), (False, None, None))
             self.assertTrue(self.functions.drop_throttle(function))
             self.assertIsNone(function.throttle)
 

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import __version__
 from txgear.broker.model import Peer
+from txgear.broker.shares import Share
 from txgear.errors import StoreUnavailable
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
@@ -574,6 +575,12 @@ class ServerTests(OwnTestCase):
             (b"policy", INCOMPLETE % b"policy"),
         )
         self.assertEqual(self.rows(b"policy f")[b"maxqueue"], b'{"high":1,"normal":2,"low":3}')
+
+    def test_a_share(self) -> None:
+        self.set_policies(("f", {"concurrency": 4}))
+        server = self.fixture.server
+        server.broker.operations.set_share(Share(2, 0), server.seconds())
+        self.assertEqual(self.rows(b"policy f")[b"share"], b'{"servers":2,"rate":null,"concurrency":2}')
 
     def test_schedules(self) -> None:
         self.check((b"schedules", b".\n"), (b"schedules s", INCOMPLETE % b"schedules"))

@@ -19,6 +19,7 @@ from txgear.broker.records import (
     LAST_NUMBER,
     OWN,
     SHARED,
+    SLOTS,
     Batch,
     HistoryChunk,
     JobRecord,
@@ -26,6 +27,7 @@ from txgear.broker.records import (
     Lease,
     Question,
     StoredValue,
+    Swap,
     Taken,
 )
 from txgear.cluster.member import Member
@@ -213,7 +215,18 @@ class ClusterStore:
 
     def shared(self) -> list[StoredValue]:
         self._reach()
-        return [value for value in self.database.rows.values() if value.kind in SHARED]
+        return [value for value in self.database.rows.values() if value.kind in (*SHARED, SLOTS)]
+
+    def swap(self, swaps: Sequence[Swap]) -> list[bool]:
+        def swap() -> list[bool]:
+            rows = self.database.rows
+            there = {(value.kind, value.name): value.value for value in rows.values()}
+            done = [there.get((value.kind, value.name), 0.0) == before for value, before in swaps]
+            values = [value for (value, _), is_done in zip(swaps, done, strict=True) if is_done]
+            rows.write(Batch((), (), (), values=values))
+            return done
+
+        return self._change("swap", swap)
 
     def take(self, lease: Lease) -> Taken | None:
         self._reach()

@@ -16,7 +16,7 @@ from txgear.broker.search import BOUNDS, DEFAULT_ROWS
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Answer
 from txgear.web.api.finding import function_named, function_path
-from txgear.web.api.models import ROOT, Limit, Maxqueue, Moment, Place, Settings, Word, search_of
+from txgear.web.api.models import ROOT, Limit, Maxqueue, Moment, Place, Settings, Share, Word, search_of
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -201,6 +201,8 @@ class FunctionDetails(Function, frozen=True, kw_only=True):
     @ivar pattern: the pattern of the policy that holds for it; C{null} for none.
     @ivar settings: the settings of that.
     @ivar room: how many of its jobs may start now; C{null} for any number.
+    @ivar share: what this server may do of what is allowed to all of a cluster; C{null} where nothing is
+        divided.
     @ivar bytes: of the workloads of its jobs that have not ended.
     @ivar created: whether an operator wants it to be known even if nobody uses it.
     @ivar counts: what has been counted of it; C{null} where it is counted together with others, as there
@@ -211,6 +213,7 @@ class FunctionDetails(Function, frozen=True, kw_only=True):
     pattern: str | None
     settings: Settings
     room: int | None
+    share: Share | None
     bytes: int
     created: bool
     counts: Counts | None

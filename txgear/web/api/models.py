@@ -241,6 +241,21 @@ class Rate(Struct, frozen=True, kw_only=True):
     burst: int
 
 
+class Share(Struct, frozen=True, kw_only=True):
+    """
+    What one server may do of what is allowed to all of a cluster together.
+
+    @ivar servers: how many there are; 0 for a moment after it has joined them.
+    @ivar rate: how fast jobs may start here; C{null} for no bound.
+    @ivar concurrency: how many may run here at once; C{null} for no bound. Where fewer may on all servers
+        together than they are, they take turns.
+    """
+
+    servers: int
+    rate: Rate | None
+    concurrency: int | None
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """
     The settings of a policy that are not off.
@@ -259,6 +274,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     @ivar max_queue: jobs at which submits are refused.
     @ivar max_bytes: bytes of their workloads that are not exceeded.
     @ivar turns: whether jobs are handed out in turns between identities.
+    @ivar scope: C{server} where rate and concurrency are for each server of a cluster by itself.
     """
 
     retries: int | dict[Reason, int] | UnsetType = UNSET
@@ -274,3 +290,4 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_queue: int | UnsetType = UNSET
     max_bytes: int | UnsetType = UNSET
     turns: bool | UnsetType = UNSET
+    scope: str | UnsetType = UNSET

@@ -16,7 +16,7 @@ from txgear.security.audit import Line, Wanted
 from txgear.server import overview, setupview
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.finding import as_sent
-from txgear.web.api.models import ROOT, After, Limit, Maxqueue, Moment, Rate, Settings, Word
+from txgear.web.api.models import ROOT, After, Limit, Maxqueue, Moment, Rate, Settings, Share, Word
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -190,6 +190,8 @@ class FunctionPolicy(Struct, frozen=True, kw_only=True):
     @ivar paused: whether an operator has paused it.
     @ivar maxqueue: the bounds that an operator has set; C{null} for none.
     @ivar room: how many of its jobs may start now; C{null} for any number.
+    @ivar share: what this server may do of what is allowed to all of a cluster; C{null} where nothing is
+        divided.
     @ivar jobs: how many have not ended.
     @ivar running: how many of these are at workers.
     @ivar bytes: of their workloads.
@@ -203,6 +205,7 @@ class FunctionPolicy(Struct, frozen=True, kw_only=True):
     paused: bool
     maxqueue: Maxqueue | None
     room: int | None
+    share: Share | None
     jobs: int
     running: int
     bytes: int

@@ -316,12 +316,15 @@ class FunctionView(View):
         pattern, policy = broker.functions.policies.match(function.name) or (None, CLASSIC)
         rows = [
             {"setting": setting, "words": words, "used": "", "next": None}
-            for setting, words in policywords.settings(policy)
+            for setting, words in policywords.settings(
+                policy, inspection.share(broker, function.name, policy)
+            )
         ]
         throttle = function.throttle
         for row in rows:
             if row["setting"] == "concurrency":
-                row["used"] = f"{function.running:,} of {policy.concurrency:,} run"
+                most = policy.concurrency if throttle is None else throttle.concurrency
+                row["used"] = f"{function.running:,} of {most:,} run"
             elif row["setting"] == "max_queue":
                 row["used"] = f"{function.total:,} of {policy.max_queue:,} are there"
             elif row["setting"] == "max_bytes":

@@ -132,7 +132,7 @@ class Overview(View):
         return {
             "name": text(function.name),
             "paused": function.paused,
-            "limited": throttle is not None and bool(throttle.concurrency or throttle.rate),
+            "limited": throttle is not None and (throttle.concurrency, throttle.rate) != (None, None),
             "rate": lately.rate,
             "ended": lately.ended,
             "lengths": lately.queued,

@@ -5,7 +5,7 @@ What is set for a function, in sentences.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from txgear.broker.words import number
 from txgear.policies import EXCEPTION, FAIL, LOST, SILENT, TIMEOUT, Backoff, Policy, Retention, Retries
@@ -28,10 +28,11 @@ ENDINGS: Final[Mapping[str, str]] = {
 """Why a job, or an attempt, ended without a result."""
 
 
-def settings(policy: Policy) -> list[tuple[str, str]]:
+def settings(policy: Policy, share: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
     """
     What a policy says.
 
+    @param share: what this server may do of it: L{txgear.broker.inspection.share}.
     @return: for each setting that is not off its name, and a sentence.
     """
     found: list[tuple[str, str]] = []
@@ -53,9 +54,14 @@ def settings(policy: Policy) -> list[tuple[str, str]]:
         found.append(("unique_for", words))
     if policy.rate is not None:
         burst = f", {policy.rate.burst:,} of them at once" if policy.rate.burst > 1 else ""
-        found.append(("rate", f"{_rate(policy.rate.interval)} may start{burst}."))
+        here = "" if share is None else f", {share['rate']['jobs']} at this one"
+        found.append(("rate", f"{_rate(policy.rate.interval)} may start{burst}{_divided(share, here)}."))
     if policy.concurrency:
-        found.append(("concurrency", f"{number(policy.concurrency, 'job')} may run at once."))
+        here = "" if share is None else f", {share['concurrency']:,} at this one"
+        jobs = number(policy.concurrency, "job")
+        found.append(("concurrency", f"{jobs} may run at once{_divided(share, here)}."))
+    if policy.scope and (policy.rate or policy.concurrency):
+        found.append(("scope", "That is for each server of a cluster by itself."))
     if policy.max_queue:
         found.append(("max_queue", f"Submits are refused from {number(policy.max_queue, 'job')} on."))
     if policy.max_bytes:
@@ -70,6 +76,19 @@ def ceiling(kept: Retention) -> str:
     return _retention(
         "What jobs ask by settings of their own to be kept, of all functions together, is kept", kept
     )
+
+
+def _divided(share: Mapping[str, Any] | None, here: str) -> str:
+    """
+    Whom a bound is for, where it is divided.
+
+    @param here: which part of it is this server's.
+    """
+    if share is None:
+        return ""
+    if not share["servers"]:
+        return ", at all servers of the cluster together: this one has just joined them, and has to wait"
+    return f", at all {share['servers']} servers of the cluster together{here}"
 
 
 def _rate(interval: float) -> str:

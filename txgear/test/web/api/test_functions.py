@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from txgear.broker.shares import Share
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import SUBMIT_JOB_BG
 from txgear.protocol.packets import request
 from txgear.test.web.api.apicase import ApiTestCase
-from txgear.web.api import functions
+from txgear.web.api import functions, server
 from txgear.web.api.functions import FunctionDetails, Functions
+from txgear.web.api.server import FunctionPolicy
 
 HOSTILE = b"<b>\"'\\xff\xff\n\x1b[2J\xe2\x80\xae/..%2F?#&"
 
 
 class FunctionsTestCase(ApiTestCase):
-    parts = (functions,)
+    parts = (functions, server)
 
     def submit(self, *names: bytes) -> None:
         client = self.fixture.connect()
@@ -93,11 +95,21 @@ class OneTests(FunctionsTestCase):
         found = self.read(f"/api/v1/functions/{quote(shown, safe='')}", FunctionDetails)
         self.assertEqual((found["function"], found["pattern"], found["bytes"]), (shown, "*", 8))
         self.assertEqual(found["settings"], {"timeout": 10.0, "concurrency": 2})
-        self.assertEqual((found["room"], found["created"]), (2, False))
+        self.assertEqual((found["room"], found["share"], found["created"]), (2, None, False))
         self.assertEqual(found["counts"]["submitted"], 1)
         self.assertEqual(found["counts"]["wait"], {"p50": None, "p95": None, "p99": None})
         self.assertEqual(self.read(found["links"]["self"], FunctionDetails), found)
         self.assertTrue(found["links"]["policy"].startswith("/api/v1/policies/%3Cb%3E"))
+
+    def test_a_share(self) -> None:
+        policies = Policies([("*", CLASSIC.with_settings({"concurrency": 4, "rate": "10/s"}))])
+        self.broker.operations.set_policies(policies, self.clock.seconds())
+        self.broker.operations.set_share(Share(2, 0), self.clock.seconds())
+        self.submit(b"f")
+        share = {"servers": 2, "rate": {"jobs": "5/s", "burst": 1}, "concurrency": 2}
+        found = self.read("/api/v1/functions/f", FunctionDetails)
+        self.assertEqual(found["share"], share)
+        self.assertEqual(self.read(found["links"]["policy"], FunctionPolicy)["share"], share)
 
     def test_names(self) -> None:
         """As they are shown, or as they are."""

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlencode
 
 from markupsafe import escape
 
+from txgear.broker.shares import Share
 from txgear.policies import Policies, Policy, Rate, Retries
 from txgear.protocol.constants import PRE_SLEEP, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.textlines import text
@@ -250,6 +251,17 @@ class SetTests(FunctionTestCase):
         self.assertIn("3 B of 1 kB are used", html)
         self.assertIn("the next may start at <time", html)
         self.assertIn("An attempt may take 90 s.", html)
+
+    def test_a_share_of_it(self) -> None:
+        self.broker.operations.set_share(Share(2, 0), 0.0)
+        self.set(concurrency=4, rate=Rate(0.1, 1))
+        self.submit()
+        html = self.page()
+        self.assertIn(
+            "4 jobs may run at once, at all 2 servers of the cluster together, 2 at this one.", html
+        )
+        self.assertIn("0 of 2 run", html)
+        self.assertIn("10 jobs a second may start, at all 2 servers of the cluster together, 5/s", html)
 
     def test_the_file_is_named_to_those_who_may_see_the_settings(self) -> None:
         self.server.config = "/etc/txgear.toml"

@@ -12,8 +12,8 @@ from txgear.web.pages.policywords import ENDINGS, ceiling, settings
 
 
 class SettingsTests(SynchronousTestCase):
-    def said(self, **values: Any) -> dict[str, str]:
-        return dict(settings(CLASSIC.with_settings(values)))
+    def said(self, share: dict[str, Any] | None = None, **values: Any) -> dict[str, str]:
+        return dict(settings(CLASSIC.with_settings(values), share))
 
     def test_nothing_is_set(self) -> None:
         self.assertEqual(self.said(), {})
@@ -76,6 +76,24 @@ class SettingsTests(SynchronousTestCase):
         )
         burst = self.said(rate={"jobs": "10/s", "burst": 5})["rate"]
         self.assertEqual(burst, "10 jobs a second may start, 5 of them at once.")
+
+    def test_several_servers(self) -> None:
+        share = {"servers": 3, "rate": {"jobs": "200/m", "burst": 1}, "concurrency": 2}
+        self.assertEqual(
+            self.said(share, rate="10/s", concurrency=5),
+            {
+                "rate": "10 jobs a second may start, at all 3 servers of the cluster together,"
+                " 200/m at this one.",
+                "concurrency": "5 jobs may run at once, at all 3 servers of the cluster together,"
+                " 2 at this one.",
+            },
+        )
+        share = {"servers": 0, "rate": None, "concurrency": 0}
+        words = "at all servers of the cluster together: this one has just joined them, and has to wait."
+        self.assertEqual(self.said(share, concurrency=5)["concurrency"], f"5 jobs may run at once, {words}")
+        said = self.said(concurrency=5, scope="server")
+        self.assertEqual(said["scope"], "That is for each server of a cluster by itself.")
+        self.assertNotIn("scope", self.said(timeout=5, scope="server"))
 
     def test_each_ending_has_words(self) -> None:
         self.assertEqual(set(ENDINGS), {*REASONS, *FAILURES})
