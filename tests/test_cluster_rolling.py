@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -39,8 +40,9 @@ class Cluster:
             made.servers.append(made.serve(number))
         return made
 
-    def serve(self, number: int, port: int | None = None) -> Server:
-        return self.start_server("--cluster", f"--cluster-name={number}", port=port, store=self.url)
+    def serve(self, number: int, port: int | None = None, *options: str) -> Server:
+        named = f"--cluster-name={number}"
+        return self.start_server("--cluster", named, *options, port=port, store=self.url)
 
     def restart(self, number: int) -> None:
         """End one in order and start it again."""
@@ -106,3 +108,28 @@ def test_a_job_that_outlasts_its_server(
     wait_until(lambda: ["long9"] in lines(worker, "done"), what="the job to end")
     wait_until(lambda: second.unused("f") or second.status("f") == (0, 0, 1), what="its result")
     assert lines(worker, "began") == [["long9", "1"], ["another", "1"]]
+
+
+def test_one_that_hands_over_in_place(
+    start_server: Servers, programs: Programs, postgres: Database, tmp_path: Path
+) -> None:
+    """The next one at its ports joins with an empty part, and it or another one takes what the first had."""
+    place = tmp_path / "handover"
+    place.mkdir(mode=0o700)
+    cluster = Cluster(start_server, programs, postgres.url, [])
+    option = f"--handover={place}/socket"
+    cluster.servers = [cluster.serve(0, None, option), cluster.serve(1)]
+    worker = cluster.peer("worker", "f")
+    client = cluster.peer("client", "f", "a")
+    wait_until(partial(cluster.has_taken, client, 50), what="load")
+    first = cluster.servers[0]
+    cluster.servers[0] = cluster.serve(0, first.port, option)
+    assert first.wait() == 0
+    wait_until(partial(cluster.has_taken, client, len(lines(client, "taken")) + 50), what="more")
+    client.signal(signal.SIGTERM)
+    wait_until(lambda: lines(client, "ended") == [[]], what="the client's end")
+    assert lines(client, "failed") == []
+    taken = {workload for workload, _ in lines(client, "taken")}
+    wait_until(lambda: taken <= {workload for (workload,) in lines(worker, "done")}, what="all to be done")
+    assert all(attempt == "1" for _, attempt in lines(worker, "began"))
+    assert len(lines(worker, "done")) == len(taken)
