@@ -1294,6 +1294,13 @@ MUTANTS: Final = (
         "server.test_clusterfindings",
     ),
     Mutant(
+        "the servers of a cluster by events without SETTINGS",
+        "web/events/livestate.py",
+        "        return may(peer, SETTINGS)\n",
+        "        return True\n",
+        "web.events.test_readers",
+    ),
+    Mutant(
         "the page of the store without METRICS",
         "web/pages/store.py",
         "        check(peer, METRICS)\n",

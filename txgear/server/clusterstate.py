@@ -83,6 +83,7 @@ def free(view: Cluster) -> list[PartShown]:
 
 def _server(shown: ServerShown) -> dict[str, Any]:
     return {
+        "id": shown.key,
         "name": shown.name,
         "address": shown.address or None,
         "own": shown.is_ours,

@@ -38,6 +38,7 @@ class ClusterServer(Struct, frozen=True, kw_only=True):
     """
     A server. What it says of itself is some seconds old, and C{null} where it has not said it.
 
+    @ivar id: what it is known by until it ends.
     @ivar name: what it is called.
     @ivar address: where it is reached; C{null} where that was not said.
     @ivar own: whether it is the one that was asked.
@@ -58,6 +59,7 @@ class ClusterServer(Struct, frozen=True, kw_only=True):
     @ivar draining: whether it is about to end, and takes no new jobs.
     """
 
+    id: str
     name: str
     address: str | None
     own: bool

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from msgspec import Raw
 from msgspec.json import encode
@@ -18,12 +18,13 @@ from msgspec.json import encode
 from txgear.broker import inspection
 from txgear.broker.bulkacts import BulkAct
 from txgear.broker.model import Function, Peer
-from txgear.broker.rights import METRICS, SEE, may
+from txgear.broker.rights import METRICS, SEE, SETTINGS, may
 from txgear.protocol.textlines import text
-from txgear.server import tasks
+from txgear.server import clusterstate, tasks
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
+    from txgear.server.clusterview import ServerShown
     from txgear.server.jobserver import JobServer
 
 MOST_FOLLOWED: Final = 1000
@@ -62,8 +63,11 @@ class Topic:
     """
     Things of one kind.
 
+    @cvar is_told_empty: whether readers are told that there are none.
     @ivar horizon: the look up to which it is not known any more what has gone.
     """
+
+    is_told_empty: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._things: dict[Hashable, Thing] = {}  # what changed last is last
@@ -217,6 +221,45 @@ class Tasks(Topic):
         return tasks.sees(peer, thing.key)
 
 
+class Cluster(Topic):
+    """The servers of a cluster: which there are, whether they live, and what each has."""
+
+    # Most servers are in none.
+    is_told_empty = False
+
+    def find_changes(self, server: JobServer, look: int) -> None:
+        """Part of L{Topic}."""
+        view = server.cluster
+        there = {} if view is None else {each.key: each for each in view.servers()}
+        for key in [thing.key for thing in self if thing.row is not None and thing.key not in there]:
+            self.drop(key, look)
+        for key, shown in there.items():
+            row = _cluster_server(shown)
+            self.put(key, row, row.copy, look)
+
+    def sees(self, peer: Peer, thing: Thing) -> bool:
+        """Part of L{Topic}."""
+        return may(peer, SETTINGS)
+
+
+def _cluster_server(shown: ServerShown) -> dict[str, Any]:
+    """Of what L{txgear.server.clusterstate} shows that which does not go by the clock."""
+    said = shown.status
+    return {
+        "id": shown.key,
+        "name": shown.name,
+        "address": shown.address or None,
+        "own": shown.is_ours,
+        "state": clusterstate.state_of(shown),
+        "parts": [part.part for part in shown.parts],
+        "version": said.version,
+        "queued": said.queued,
+        "running": said.running,
+        "workers": said.workers,
+        "draining": said.draining,
+    }
+
+
 class LiveState:
     """
     All topics, and how far they are.
@@ -228,7 +271,12 @@ class LiveState:
 
     def __init__(self, server: JobServer) -> None:
         self._server = server
-        self.topics: dict[str, Topic] = {"server": Server(), "functions": Functions(), "tasks": Tasks()}
+        self.topics: dict[str, Topic] = {
+            "server": Server(),
+            "functions": Functions(),
+            "tasks": Tasks(),
+            "cluster": Cluster(),
+        }
         self.life = f"{int(server.wall_clock() * 1000):x}"
         self.look = 0
 

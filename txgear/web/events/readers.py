@@ -117,13 +117,13 @@ class Reader:
                 if self._wants(thing) and topic.sees(self._peer, thing)
             ]
             rows = [thing.row for thing in things if thing.row is not None]
-            if whole or rows:
+            if rows or (whole and topic.is_told_empty):
                 data[name] = rows
             if not whole and len(rows) < len(things):
                 gone[name] = [thing.name for thing in things if thing.row is None]
         if gone:
             data["gone"] = gone
-        if len(data) == 1:
+        if len(data) == 1 and not whole:
             return b""
         return event("state" if whole else "change", data, f"{state.life}-{state.look}")
 

@@ -55,6 +55,7 @@ class ClusterTests(ApiTestCase):
         ours, theirs = found["servers"]
         self.assertEqual((ours["name"], ours["address"], ours["own"]), ("a", "a.example:4730", True))
         self.assertEqual((ours["state"], theirs["state"]), ("alive", "silent"))
+        self.assertEqual((ours["id"], theirs["id"]), (f"{1:032x}", f"{2:032x}"))
         self.assertEqual(
             ours["parts"],
             [

@@ -12,6 +12,7 @@ from txgear.broker.model import Peer
 from txgear.errors import StoreUnavailable
 from txgear.server import tasks
 from txgear.server.jobserver import JobServer
+from txgear.test.support.clusterview import STATUS, FakeCluster, server_shown
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture, ServerFixture
 from txgear.web.events.livestate import MOST_FOLLOWED, MOST_GONE, LiveState, Thing, Topic
@@ -129,6 +130,29 @@ class LiveStateTests(SynchronousTestCase):
         self.state.find_changes()
         (gone,) = self.state.topics["tasks"].changed(3)
         self.assertEqual((gone.name, gone.row), (str(task.number), None))
+
+    def test_the_servers_of_a_cluster(self) -> None:
+        def changes() -> list[Any]:
+            self.state.find_changes()
+            return rows(self.state, "cluster", self.state.look - 1)
+
+        self.assertEqual(changes(), [])
+        view = self.server.cluster = FakeCluster(server_shown("a", 1, own=True), server_shown("b", 2, 3))
+        a, b = changes()
+        self.assertEqual((a["name"], a["own"], a["state"], a["queued"]), ("a", True, "alive", 12))
+        self.assertEqual((b["id"], b["parts"]), (view.shown[1].key, [2, 3]))
+        # That goes by the clock.
+        view.shown[1] = server_shown("b", 2, 3, seconds=1.5, status=STATUS._replace(uptime=90065, trust=5.0))
+        self.assertEqual(changes(), [])
+        view.shown[1] = server_shown("b", 2, 3, seconds=4.5)
+        (row,) = changes()
+        self.assertEqual((row["name"], row["state"]), ("b", "silent"))
+        # Another has its parts.
+        view.shown = [server_shown("a", 1, 2, 3, own=True)]
+        gone, took = changes()
+        self.assertEqual((gone, took["id"], took["parts"]), (None, a["id"], [1, 2, 3]))
+        self.server.cluster = None
+        self.assertEqual(changes(), [None])
 
     def test_the_store_that_does_not_answer(self) -> None:
         store = FaultyStore()

@@ -12,6 +12,7 @@ from txgear.broker.rights import SEE
 from txgear.security.access import Access, Rule
 from txgear.server import turns
 from txgear.test.support.broker import FakeRights
+from txgear.test.support.clusterview import FakeCluster, server_shown
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web.events import readers
 from txgear.web.events.livestate import MOST_GONE
@@ -138,6 +139,29 @@ class EventsTests(EventsTestCase):
             sorted(row["function"] for row in state.data["functions"]), ["mail.read", "mail.send"]
         )
         self.assertNotIn("server", state.data)
+
+    def test_the_servers_of_a_cluster(self) -> None:
+        """For who may see settings; and nobody is told that there are none."""
+        (state,) = self.begun(self.read())
+        self.assertNotIn("cluster", state.data)
+        (state,) = self.begun(self.read("/events?topics=cluster"))
+        self.assertEqual((state.name, [*state.data]), ("state", ["time"]))
+        self.server.cluster = FakeCluster(server_shown("a", 1, own=True))
+        self.pass_ticks()
+        reader = self.read("/events?topics=cluster")
+        (state,) = self.begun(reader)
+        self.assertEqual([row["name"] for row in state.data["cluster"]], ["a"])
+        self.server.cluster.shown.append(server_shown("b", 2))
+        self.pass_ticks()
+        (change,) = self.more(reader)
+        self.assertEqual([row["name"] for row in change.data["cluster"]], ["b"])
+        del self.server.cluster.shown[1]
+        self.pass_ticks()
+        (change,) = self.more(reader)
+        self.assertEqual(change.data["gone"], {"cluster": [f"{2:032x}"]})
+        self.allow("http", "see", "metrics")
+        (state,) = self.begun(self.read())
+        self.assertNotIn("cluster", state.data)
 
     def test_what_makes_no_sense(self) -> None:
         for query in ("topics=nonsense", "job=H:1&topics=server", "x=1", "last_event_id=%00&function=%ff"):
