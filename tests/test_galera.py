@@ -20,7 +20,7 @@ from databases import Database
 from galera import Galera
 from processes import PATIENCE, Programs, Servers, free_port, server_command
 from txgear.errors import StoreRefused
-from txgear.journal.batches import write_all
+from txgear.journal.batches import Refusals, write_all
 from txgear.stores import make_store
 from txgear.test.support.stores import adding, addition
 
@@ -111,7 +111,7 @@ def test_more_than_it_takes_at_once(galera: Galera, setting: str, value: int) ->
             store.write(adding(*jobs))
         assert store.known(range(200)) == set()
         # In halves it is taken.
-        assert write_all(store, adding(*jobs)) == ({}, {}, {})
+        assert write_all(store, adding(*jobs)) == Refusals({}, {}, {})
         assert store.workloads([1, 100]) == {1: jobs[0][1], 100: jobs[99][1]}
     finally:
         store.close(None)

@@ -130,7 +130,11 @@ class Archive:
     def still_done(self, function: Function, key: Key, now: float) -> Job | None:
         """The job that is done and has taken this unique for a while."""
         job = self.ended.names.find_done(function, key)
-        return job if job is not None and self._takes_unique(job, history_of(job), now) else None
+        return job if job is not None and self.takes_unique(job, now) else None
+
+    def takes_unique(self, job: Job, now: float) -> bool:
+        """Whether the unique of a job that has ended, maybe at another server, is not free yet."""
+        return self._takes_unique(job, history_of(job), now)
 
     def shelf(self, function: Function, dead: bool) -> Shelf:
         """The dead of a function that are not set aside, or the others that are kept of it."""
@@ -176,6 +180,10 @@ class Archive:
         if keeps:
             kind = KEPT if history is None else self.ended.kind_of(job)
             self._persistence.update_ended(job, kind, None if dead else result)
+            if self._persistence.clustered and job.key is not None:
+                # Whether it is dead, or its name is taken for a while.
+                taken = self._takes_unique(job, history or History(), now)
+                self._persistence.name(job, job.key if taken else None)
         if bounds is not None:
             # Its function's policy comes before its own: its submitter has no say about others.
             policy = job.function.policy or CLASSIC
@@ -235,14 +243,18 @@ class Archive:
         """
         surplus = shelf.surplus(bounds, up_to)
         for job in surplus:
-            if shelf is not self.ended.own and self._takes_unique(job, history_of(job), now):
+            if shelf is not self.ended.own and self.takes_unique(job, now):
                 self._drop_result(job, b"")
             else:
                 self.forget(job)
         return bool(surplus)
 
     def _takes_unique(self, job: Job, history: History, now: float) -> bool:
-        """Whether the unique of a job that has ended is not free yet."""
+        """
+        The same.
+
+        @param history: the job's.
+        """
         if job.state != DONE or job.key is None:
             return False
         policy = history.policy(job.function.policy or CLASSIC, self._functions.policies)

@@ -200,6 +200,7 @@ class Broker:
             timers,
             self.operations,
             absences,
+            self.lookups,
         )
         # Used for each job: found at once.
         self._by_name = functions.by_name
@@ -352,7 +353,7 @@ class Broker:
                 if job.reply is not None and job.reply.asked:
                     self.lookups.joined(job, client, schedule)
                 elif schedule is not None:
-                    self.lookups.note(schedule, 0 if job.reply is None else job.number)
+                    self.lookups.note(schedule, 0 if job.reply is None else job.number, job.handle)
                 return job
             # One look for all that is rare.
             policy, own = function.policy, settings or trace
@@ -370,7 +371,7 @@ class Broker:
                         check_join(client, done)
                         function.counts.joined += 1
                         if schedule is not None:
-                            self.lookups.note(schedule, 0)
+                            self.lookups.note(schedule, 0, done.handle)
                         return done
                 try:
                     if rare and function.bounded:

@@ -152,6 +152,8 @@ class Changes:
             expires = 0.0 if job.history is None else job.history.expires
             if begins is not None and (begins or expires):
                 self._timers.add(job, min(begins or expires, expires or begins))
+        if job.key is not None:
+            self._persistence.name(job, job.key)
         self._functions.forget_if_unused(former)
 
     def _check_move(self, job: Job, function: Function, now: float) -> None:
@@ -264,6 +266,8 @@ class Changes:
         if job.state == DEAD:
             self._archive.ended.correct(job, key, size)
         else:
+            if key != job.key:
+                self._persistence.name(job, key)
             self._table.correct(job, key, size)
         if not job.stored:
             job.workload = workload

@@ -141,6 +141,7 @@ class Counts:
 
     @ivar submitted: jobs that were taken.
     @ivar joined: submits that were answered with a job that was there.
+    @ivar elsewhere: jobs that were taken, and found to be the same as those of other servers.
     @ivar refused: submits that were answered with an error, by its L{word_of}.
     @ivar refused_at: when the last one of each was, by the server's time.
     @ivar restored: jobs that were found in the store.
@@ -163,6 +164,7 @@ class Counts:
         "_waited",
         "_waits",
         "completed",
+        "elsewhere",
         "ended",
         "failed",
         "joined",
@@ -180,6 +182,7 @@ class Counts:
     def __init__(self) -> None:
         self.submitted = 0
         self.joined = 0
+        self.elsewhere = 0
         self.refused: dict[str, int] = {}
         self.refused_at: dict[str, float] = {}
         self.restored = 0
@@ -236,7 +239,8 @@ class Counts:
     @property
     def live(self) -> int:
         """Jobs that have been counted and have not ended."""
-        return self.submitted + self.restored + self.requeued - self.completed - self.failures
+        taken = self.submitted + self.restored + self.requeued - self.elsewhere
+        return taken - self.completed - self.failures
 
     def fail(self, reason: str, now: float) -> None:
         """A job has ended without a result."""
@@ -252,6 +256,7 @@ class Counts:
         """Count all that another has counted."""
         self.submitted += other.submitted
         self.joined += other.joined
+        self.elsewhere += other.elsewhere
         self.restored += other.restored
         self.requeued += other.requeued
         self.completed += other.completed

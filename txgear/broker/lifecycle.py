@@ -175,15 +175,13 @@ class Lifecycle:
         if job.ended:
             if job.number in self._archive.jobs:
                 self._archive.forget(job)
-            return
-        job.background = False
-        self._starts.pop(job, None)
-        if job.state == STORING or not (job.wanted or job.state == RUNNING):
-            if job.state == STORING:
-                self.end(job, FAILED, now, reason=NOT_STORED)
-            else:
-                self.end(job, CANCELLED, now, reason=ABANDONED)
+        elif job.state == STORING:
+            job.background = False
+            self._starts.pop(job, None)
+            self.end(job, FAILED, now, reason=NOT_STORED)
             self._dispatcher.advance(job, now)
+        else:
+            self._not_kept(job, now)
 
     def admit(self, job: Job, now: float) -> None:
         """A foreground job on its way to the store need not go there: it may be handed out."""
@@ -194,19 +192,52 @@ class Lifecycle:
         due, begins = self._starts.pop(job, (0.0, 0.0))
         self.make_ready(job, due, begins, now, late=True)
 
-    def drop(self, job: Job, same: Job, now: float) -> None:
+    def joined(self, job: Job, handle: bytes, now: float) -> None:
+        """
+        A job is not stored, as a job of another server is the same: those who submitted it for the background
+        have submitted that one. Those who wait for it here go on waiting, for one of their own.
+
+        @param handle: the other job's.
+        """
+        if job.state == STORING and job.clients:
+            job.background = False
+            self.admit(job, now)
+            return
+        reply, job.reply = job.reply, None
+        assert reply is not None
+        self._outbox.release(reply, JOB_CREATED, handle)
+        if job.state == STORING:
+            self.drop(job, handle, now)
+            job.function.counts.elsewhere += 1
+            if not job.function.workers:
+                self._functions.forget_if_unused(job.function)
+        elif job.ended:
+            if job.number in self._archive.jobs:
+                self._archive.forget(job)
+        else:
+            self._not_kept(job, now)
+
+    def _not_kept(self, job: Job, now: float) -> None:
+        """A job that is not on its way to the store any more is not one for the background."""
+        job.background = False
+        self._starts.pop(job, None)
+        if not (job.wanted or job.state == RUNNING):
+            self.end(job, CANCELLED, now, reason=ABANDONED)
+            self._dispatcher.advance(job, now)
+
+    def drop(self, job: Job, handle: bytes, now: float) -> None:
         """
         A job on its way to the store was none of its own, but the same as another: it is as if it had never
         been there. Nobody waits for it any more; who looks at it sees it cancelled.
 
-        @param same: the other, whose handle it has from now on.
+        @param handle: the other's, which it has from now on.
         """
         self._dispatcher.leave(job, now)
         self._starts.pop(job, None)
         job.state = TO_ENDED[CANCELLED][job.state]
         self._table.remove(job)
         job.reply, job.workload = None, b""
-        job.kept_handle = same.handle
+        job.kept_handle = handle
         if (history := job.history) is not None:
             history.notify(CANCELLED, b"", b"", complete=True)
 

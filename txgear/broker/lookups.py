@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 from txgear.broker.counts import word_of
 from txgear.broker.model import AskedReply
 from txgear.broker.ports import Asking
-from txgear.broker.records import SCHEDULED, ByKey, StoredValue
+from txgear.broker.records import SCHEDULED, ByKey, StoredValue, shown_handle
 from txgear.broker.rights import check_join
-from txgear.broker.states import DONE
+from txgear.broker.states import DONE, STORING
 from txgear.errors import STORE_UNAVAILABLE, AccessDenied, QueueError
 from txgear.protocol.constants import ERROR, JOB_CREATED
 
@@ -192,13 +192,15 @@ class Lookups:
         """Have something done once it is known what a job is of which the store is asked."""
         self._asked[job].waiting.append(then)
 
-    def note(self, schedule: Schedule, number: int) -> None:
+    def note(self, schedule: Schedule, number: int, handle: bytes = b"") -> None:
         """
         Remember that a schedule has run.
 
         @param number: the job with which that is kept; 0 for none.
+        @param handle: where it is none, the one that was there before.
         """
-        self._persistence.put_value(StoredValue(SCHEDULED, *schedule, number))
+        text = shown_handle(handle) if self._persistence.clustered else ""
+        self._persistence.put_value(StoredValue(SCHEDULED, *schedule, number, text))
 
     # The answer
 
@@ -280,14 +282,14 @@ class Lookups:
         """Whoever has submitted a job, and waits for it, has submitted another one, which may be done."""
         lookup = self._asked[job]
         reply = self._over(job, lookup)
-        others = self._others(lookup, found, now)
+        others = self._others(lookup.peers, found, now)
         clients = [client for client in job.clients if client not in others]
-        self._lifecycle.drop(job, found, now)
+        self._lifecycle.drop(job, found.handle, now)
         if next(iter(lookup.peers), None) not in others:
             # The others were counted when they came.
             found.function.counts.joined += 1
         for schedule in lookup.schedules:
-            self.note(schedule, 0)
+            self.note(schedule, 0, found.handle)
         reply.others = others or None
         self._outbox.release(reply, JOB_CREATED, found.handle)
         if found.ended:
@@ -301,10 +303,10 @@ class Lookups:
                 self._dispatcher.withhold(found, now)
         self._go_on(lookup, now)
 
-    def _others(self, lookup: Lookup, found: Job, now: float) -> dict[Peer, tuple[int | Data, ...]]:
+    def _others(self, peers: Iterable[Peer], found: Job, now: float) -> dict[Peer, tuple[int | Data, ...]]:
         """What those are answered who may not know of the job that they have submitted once more."""
         others: dict[Peer, tuple[int | Data, ...]] = {}
-        for peer in lookup.peers:
+        for peer in peers:
             try:
                 check_join(peer, found)
             except AccessDenied as error:
@@ -312,6 +314,30 @@ class Lookups:
                 self._functions.statistics.refuse(found.function.name, word_of(error), now)
                 self.denied(peer, error)
         return others
+
+    # Jobs of other servers
+
+    def is_elsewhere(self, job: Job, record: JobRecord, now: float) -> bool:
+        """See L{JournalListener.joined<txgear.broker.ports.JournalListener.joined>}."""
+        found, reply = self._stock.show(record), job.reply
+        assert reply is not None
+        if found.ended and not self._archive.takes_unique(found, now):
+            self._persistence.free(found.number)
+            return False
+        if not (job.state == STORING and job.clients):
+            job.function.counts.joined += 1
+            reply.others = self._others(reply.peers, found, now) or None
+        self._lifecycle.joined(job, found.handle, now)
+        return True
+
+    def is_over(self, job: Job, handle: bytes, now: float) -> bool:
+        """See L{JournalListener.passed<txgear.broker.ports.JournalListener.passed>}."""
+        reply = job.reply
+        assert reply is not None
+        if job.clients or reply.peers:
+            return False
+        self._lifecycle.joined(job, handle or job.handle, now)
+        return True
 
     # Questions
 

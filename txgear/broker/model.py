@@ -40,30 +40,29 @@ class Reply:
     @cvar late: whether others may have come into their lanes that were submitted later.
     """
 
-    __slots__ = ("packet", "peers", "size")
+    __slots__ = ("others", "packet", "peers", "size")
 
     asked: bool = False
     why: str = ""
     late: bool = False
-    others: Mapping[Peer, tuple[int | Data, ...]] | None = None
 
     def __init__(self, size: int) -> None:
         self.packet: tuple[int | Data, ...] | None = None
         self.size = size
         self.peers: list[Peer] = []
+        self.others: Mapping[Peer, tuple[int | Data, ...]] | None = None
 
 
 class AskedReply(Reply):
     """The same of a job of which the store is asked whether it has it already."""
 
-    __slots__ = ("asked", "others", "why")
+    __slots__ = ("asked", "why")
 
     late = True
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
         self.asked = True
-        self.others = None
         self.why = ""
 
 

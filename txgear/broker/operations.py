@@ -269,6 +269,8 @@ class Operations:
         self._table.put_last(job)
         self._table.add_again(job)
         self._persistence.update(job)
+        if job.key is not None:
+            self._persistence.name(job, job.key)
         self._dispatcher.enqueue(job, now)
 
     def forget(self, handle: bytes) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from txgear.broker.history import owned_by
 from txgear.broker.model import Reply
 from txgear.broker.ports import Reading
-from txgear.broker.records import READY, WAITING, JobChange, JobRecord, JobUpdate
+from txgear.broker.records import READY, WAITING, JobChange, JobRecord, JobUpdate, Naming
 from txgear.broker.states import DEAD
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from txgear.broker.ports import Journal
     from txgear.broker.records import StoredValue
     from txgear.broker.timers import Timers
+    from txgear.broker.uniques import Key
 
 
 def _life_of(job: Job) -> bytes | None:
@@ -41,9 +42,10 @@ class Persistence:
     The broker's side of a L{Journal}; where there is none, nothing is kept.
 
     @ivar keeps: whether there is one: where not, there is nothing to be said here of any job.
+    @ivar clustered: whether other servers have the same store: see L{name}.
     """
 
-    __slots__ = ("_journal", "_pager", "_prefix", "_timers", "keeps")
+    __slots__ = ("_journal", "_pager", "_prefix", "_timers", "clustered", "keeps")
 
     def __init__(self, journal: Journal | None, pager: Pager | None, prefix: bytes, timers: Timers) -> None:
         """
@@ -54,6 +56,7 @@ class Persistence:
         """
         self._journal = journal
         self.keeps = journal is not None
+        self.clustered = journal is not None and journal.clustered
         self._pager = pager
         self._prefix = prefix
         self._timers = timers
@@ -197,6 +200,22 @@ class Persistence:
                     "" if job.tenant is None else job.tenant.name,
                 )
             )
+
+    def name(self, job: Job, key: Key | None) -> None:
+        """
+        Where several servers have the store: others that are submitted with this key are this job, at any of
+        them, unless another has it already.
+
+        @param key: C{None} for none.
+        """
+        journal = self._journal
+        if journal is not None and self.clustered and (job.stored or self._is_coming(job)):
+            journal.name(Naming(job.number, job.function.name, key))
+
+    def free(self, number: int) -> None:
+        """The name of a job, maybe another server's, is free though it is kept."""
+        if self._journal is not None:
+            self._journal.name(Naming(number))
 
     def update_ended(self, job: Job, kind: int, result: bytes | None = None) -> None:
         """

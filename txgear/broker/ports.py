@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from txgear.broker.model import Job, Peer, Reply
-    from txgear.broker.records import JobChange, JobRecord, JobUpdate, Question, StoredValue
+    from txgear.broker.records import JobChange, JobRecord, JobUpdate, Naming, Question, StoredValue
     from txgear.broker.uniques import Key
     from txgear.protocol.packets import Data
 
@@ -106,6 +106,9 @@ class Journal(Protocol):
     told later.
     """
 
+    clustered: bool
+    """Whether other servers have the same store, and see to it that each name is one job."""
+
     @property
     def unavailable(self) -> str | None:
         """Why no job can be kept at present, for the client to read; C{None} if all is well."""
@@ -157,6 +160,12 @@ class Journal(Protocol):
 
     def share(self, value: StoredValue) -> None:
         """Tell other servers that have the same store, and keep it for them; nothing where there are none."""
+
+    def name(self, naming: Naming) -> None:
+        """
+        A kept job, or one that is on its way, is known by another name from now on; that a name is free is
+        said of others' jobs, too. Of a store that is L{clustered} only.
+        """
 
     def read(self, reading: Reading) -> None:
         """Read the result or the workload of one kept job."""
@@ -225,6 +234,22 @@ class JournalListener(Protocol):
         A job could not be stored.
 
         @param reason: why, for those who submitted it.
+        """
+
+    def joined(self, job: Job, record: JobRecord, now: float) -> bool:
+        """
+        A job could not be stored, as another one has its name, of whichever server.
+
+        @param record: the other one, which has not ended, or is done.
+        @return: whether that is so; if not, it is to be stored once more.
+        """
+
+    def passed(self, job: Job, handle: bytes, now: float) -> bool:
+        """
+        A job could not be stored that is for a time of a schedule, as another one was for that.
+
+        @param handle: the other one's; empty where that is not known.
+        @return: whether it is not wanted any more; if it is, it is to be stored once more, for itself.
         """
 
     def result_stored(self, numbers: Iterable[int]) -> None:

@@ -125,6 +125,16 @@ class JobRecord(NamedTuple):
     wake: float = 0.0
 
 
+def handle_of(record: JobRecord) -> bytes:
+    """A job's handle."""
+    return b"%b:%d" % (record.prefix, record.number)
+
+
+def shown_handle(handle: bytes) -> str:
+    """A handle as the text of a L{StoredValue}."""
+    return handle.decode("utf-8", "backslashreplace")
+
+
 def lane_of(record: JobRecord) -> Lane:
     """In which lane a job is."""
     owner = None if record.history is None else owner_of(record.history)
@@ -294,7 +304,9 @@ class StoredValue(NamedTuple):
     @ivar kind: L{PAUSED}, L{SCHEDULED}, L{SIGNING_KEY}, L{SIGNED_OUT}, L{LIMITED} or L{SLOTS}.
     @ivar name: what it is about.
     @ivar value: the value, not negative; 0.0 is the same as no value.
-    @ivar number: the new job without which the value must not be kept; 0 for none.
+    @ivar number: the new job without which the value must not be kept; 0 for none. Where several servers have
+        the store, and that job is not one of the batch, the value takes the place only of one that was kept
+        with it.
     @ivar text: what is said beside it; a store may keep no more than the first 1,000 bytes of it.
     """
 
@@ -308,7 +320,10 @@ class StoredValue(NamedTuple):
 PAUSED: Final = 1
 """The value is the time since when a function is paused, the text by whom; the name is the function's."""
 SCHEDULED: Final = 2
-"""The value is the time for which a schedule has run last; the name is the schedule's."""
+"""
+The value is the time for which a schedule has run last, the name is the schedule's. Where several servers
+have the store, the text is the handle of its job, and a time takes the place of an earlier one only.
+"""
 SIGNING_KEY: Final = 3
 """The text is a key of the server, the value when it was made."""
 SIGNED_OUT: Final = 4
@@ -406,6 +421,21 @@ class Swap(NamedTuple):
     before: float
 
 
+class Naming(NamedTuple):
+    """
+    By which name a kept job is known to all servers that have the store: others that are submitted with it
+    are the same job.
+
+    @ivar number: the job's number.
+    @ivar function: the name of its function.
+    @ivar key: see L{txgear.broker.uniques.key_of}; C{None} where its name is free for others.
+    """
+
+    number: int
+    function: bytes = b""
+    key: bytes | int | None = None
+
+
 class Batch(NamedTuple):
     """
     Changes that a store makes in one transaction: new jobs first, then what operators have changed, then
@@ -421,6 +451,9 @@ class Batch(NamedTuple):
     @ivar values: values, each kind and name once.
     @ivar changes: what operators have changed of kept jobs, one for each job; one of a job that is not kept
         has no effect.
+    @ivar names: for a store that several servers have: by which names jobs are known from now on, one for
+        each job, unless another has that name. A new job has the name that its record says, unless it is
+        here.
     """
 
     new_jobs: Sequence[NewJob]
@@ -430,3 +463,4 @@ class Batch(NamedTuple):
     deleted_all: Sequence[int] = ()
     values: Sequence[StoredValue] = ()
     changes: Sequence[JobChange] = ()
+    names: Sequence[Naming] = ()

@@ -492,13 +492,14 @@ class Stock:
             if records is None:
                 look(None, now)
             else:
-                revived = [
-                    self._revival.revive(record, self.witness) for record in records if self._is_row(record)
-                ]
-                rows = [self._revival.show(job, record) for job, record in revived]
+                rows = [self.show(record) for record in records if self._is_row(record)]
                 look(Found(records, rows), now)
 
         journal.ask(Asking(question, done))
+
+    def show(self, record: JobRecord) -> Job:
+        """What the store has of a job, maybe another server's, as a job that is in no place."""
+        return self._revival.show(*self._revival.revive(record, self.witness))
 
     def load_handles(self, handles: Iterable[bytes], then: Then, now: float) -> None:
         """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
     from txgear.broker.lifecycle import Lifecycle
+    from txgear.broker.lookups import Lookups
     from txgear.broker.model import Function
     from txgear.broker.operations import Operations
     from txgear.broker.paging import Pager
@@ -36,6 +37,8 @@ class StoreEvents:
 
     @ivar stored: L{Lifecycle.stored}.
     @ivar refused: L{Lifecycle.refused}.
+    @ivar joined: L{Lookups.is_elsewhere}.
+    @ivar passed: L{Lookups.is_over}.
     @ivar trust: L{Dispatcher.trust<txgear.broker.dispatcher.Dispatcher.trust>}.
     @ivar reserve: L{JobTable.reserve<txgear.broker.table.JobTable.reserve>}.
     @ivar result_stored: L{Archive.result_stored<txgear.broker.archive.Archive.result_stored>}.
@@ -54,6 +57,8 @@ class StoreEvents:
         "_stock",
         "_table",
         "_timers",
+        "joined",
+        "passed",
         "refused",
         "reserve",
         "result_refused",
@@ -76,9 +81,12 @@ class StoreEvents:
         timers: Timers,
         operations: Operations,
         absences: Absences,
+        lookups: Lookups,
     ) -> None:
         self._absences = absences
         self._operations = operations
+        self.joined = lookups.is_elsewhere
+        self.passed = lookups.is_over
         self._stock = stock
         self._table = table
         self._functions = functions

@@ -5,13 +5,13 @@ cost the others theirs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from txgear.broker.records import Batch, JobChange, NewJob, Result
+from txgear.broker.records import Batch, JobChange, JobRecord, NewJob, Result
 from txgear.broker.states import DEAD
-from txgear.errors import StoreRefused, StoreUnavailable
+from txgear.errors import Elsewhere, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from txgear.interfaces import IJobStore
@@ -51,11 +51,15 @@ class Refusals(NamedTuple):
     @ivar results: why, by job number.
     @ivar workloads: why new workloads of jobs are not kept, and bytes of those that the store has, by job
         number.
+    @ivar joined: new jobs of which another server has the same, by number, as L{Elsewhere} has them; and
+    @ivar passed: those for what one has done already.
     """
 
     new_jobs: dict[int, StoreRefused]
     results: dict[int, StoreRefused]
     workloads: dict[int, tuple[StoreRefused, int]]
+    joined: Mapping[int, JobRecord] = {}
+    passed: Mapping[int, bytes] = {}
 
 
 def write_all(store: IJobStore, batch: Batch) -> Refusals:
@@ -64,17 +68,19 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
 
     @raise StoreUnavailable: the store is lost, or it takes not even updates, deletions and values.
     """
+    elsewhere = Elsewhere({}, {})
     try:
-        store.write(batch)
+        _write(store, batch, elsewhere)
     except StoreRefused as error:
         reason = error
     else:
-        return Refusals({}, {}, {})
+        return Refusals({}, {}, {}, elsewhere.joined, elsewhere.passed)
 
     def add(part: Sequence[NewJob]) -> None:
         numbers = {job.number for job, _ in part}
         values = [value for value in batch.values if value.number in numbers]
-        store.write(Batch(part, (), (), values=values))
+        names = [name for name in batch.names if name.number in numbers]
+        _write(store, Batch(part, (), (), values=values, names=names), elsewhere)
 
     def correct(part: Sequence[JobChange]) -> None:
         store.write(Batch((), (), (), changes=part))
@@ -85,7 +91,7 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
     refused_jobs = _by_halves(batch.new_jobs, add, reason)
     new = {job.number for job, _ in batch.new_jobs}
     gone = {batch.new_jobs[index][0].number for index in refused_jobs}
-    gone.update(batch.deleted, batch.deleted_all)
+    gone.update(batch.deleted, batch.deleted_all, elsewhere.joined, elsewhere.passed)
     values = [value for value in batch.values if value.number not in new]
     # Later, as they may speak of jobs that are new; and what is deleted may make room for results.
     changes = [change for change in batch.changes if change.number not in gone]
@@ -102,6 +108,7 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
         deleted_all=batch.deleted_all,
         values=values,
         changes=[change._replace(workload=None) for change in changes],
+        names=[name for name in batch.names if name.number not in new],
     )
     try:
         if any(rest):
@@ -114,7 +121,35 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
         raise StoreUnavailable(str(error)) from error
     sizes = {record.number: record.size for number in kept for record in store.replay(number - 1, 1)}
     old = {number: (why, sizes[number]) for number, why in kept.items() if number in sizes}
-    return Refusals(refused_jobs, refused, old)
+    return Refusals(refused_jobs, refused, old, elsewhere.joined, elsewhere.passed)
+
+
+def _write(store: IJobStore, batch: Batch, elsewhere: Elsewhere) -> None:
+    """
+    Write a batch, but for those of its new jobs that other servers have.
+
+    @param elsewhere: what is found of these is put here. Each time there are fewer left that it may be.
+    @raise StoreRefused: nothing is written, for another reason.
+    """
+    while True:
+        lost = elsewhere.joined.keys() | elsewhere.passed.keys()
+        try:
+            store.write(_without(batch, lost) if lost else batch)
+        except Elsewhere as error:
+            elsewhere.joined.update(error.joined)
+            elsewhere.passed.update(error.passed)
+        else:
+            return
+
+
+def _without(batch: Batch, numbers: Collection[int]) -> Batch:
+    """What is left of a batch without some of its new jobs."""
+    return batch._replace(
+        new_jobs=[new for new in batch.new_jobs if new[0].number not in numbers],
+        results=[result for result in batch.results if result[0] not in numbers],
+        values=[value for value in batch.values if value.number not in numbers],
+        names=[name for name in batch.names if name.number not in numbers],
+    )
 
 
 def _by_halves(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import islice
 
-from txgear.broker.records import Batch, JobChange, JobUpdate, NewJob, StoredValue
+from txgear.broker.records import Batch, JobChange, JobUpdate, Naming, NewJob, StoredValue
 from txgear.journal.batches import MOST_BYTES, MOST_ROWS, fitting
 
 
@@ -26,10 +26,11 @@ class WriteBuffer:
     @ivar deleted_all: likewise.
     @ivar values: by kind and name.
     @ivar changes: by job number.
+    @ivar names: likewise.
     @ivar bytes: of the results, and of the workloads of changes.
     """
 
-    __slots__ = ("bytes", "changes", "deleted", "deleted_all", "results", "updates", "values")
+    __slots__ = ("bytes", "changes", "deleted", "deleted_all", "names", "results", "updates", "values")
 
     def __init__(self) -> None:
         self.updates: dict[int, JobUpdate] = {}
@@ -38,11 +39,12 @@ class WriteBuffer:
         self.deleted_all: dict[int, None] = {}
         self.values: dict[tuple[int, bytes], StoredValue] = {}
         self.changes: dict[int, JobChange] = {}
+        self.names: dict[int, Naming] = {}
         self.bytes = 0
 
     def __len__(self) -> int:
         changes = len(self.updates) + len(self.deleted) + len(self.results)
-        return changes + len(self.deleted_all) + len(self.values) + len(self.changes)
+        return changes + len(self.deleted_all) + len(self.values) + len(self.changes) + len(self.names)
 
     def __contains__(self, number: int) -> bool:
         """Whether anything of this job is here."""
@@ -91,6 +93,7 @@ class WriteBuffer:
         self.results = {**earlier.results, **self.results}
         self.deleted_all = {**earlier.deleted_all, **self.deleted_all}
         self.values = {**earlier.values, **self.values}
+        self.names = {**earlier.names, **self.names}
         newer, self.changes = self.changes, earlier.changes
         self.bytes += earlier.bytes - sum(map(_size, newer.values()))
         for change in newer.values():
@@ -99,6 +102,7 @@ class WriteBuffer:
     def drop(self, number: int) -> None:
         """The job with this number was refused: what was to be kept with it is not kept either."""
         self.updates.pop(number, None)
+        self.names.pop(number, None)
         if (change := self.changes.pop(number, None)) is not None:
             self.bytes -= _size(change)
         if self.values:
@@ -141,6 +145,27 @@ class WriteBuffer:
         part.deleted_all = _take_first(self.deleted_all, later)
         part.values = {key: value for key, value in self.values.items() if value.number not in later}
         self.values = {key: value for key, value in self.values.items() if value.number in later}
+        for number in [number for number in islice(self.names, MOST_ROWS) if number not in later]:
+            part.names[number] = self.names.pop(number)
+        return part
+
+    def of(self, numbers: Collection[int], passed: Collection[int]) -> WriteBuffer:
+        """
+        What is said here of new jobs that are to be written once more.
+
+        @param numbers: theirs.
+        @param passed: those of them that are for no schedule any more.
+        """
+        part = WriteBuffer()
+        part.updates = {number: each for number, each in self.updates.items() if number in numbers}
+        for number in self.changes.keys() & numbers:
+            part.put_change(self.changes[number])
+        part.names = {number: each for number, each in self.names.items() if number in numbers}
+        part.values = {
+            key: value
+            for key, value in self.values.items()
+            if value.number in numbers and value.number not in passed
+        }
         return part
 
     def count_ended(self) -> int:
@@ -157,6 +182,7 @@ class WriteBuffer:
             list(self.deleted_all),
             list(self.values.values()),
             tuple(self.changes.values()),
+            tuple(self.names.values()),
         )
 
     def check(self) -> None:

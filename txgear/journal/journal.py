@@ -107,6 +107,8 @@ class Journal:
         self.delete_all = self._writes.delete_all
         self.put_result = self._writes.put_result
         self.put_value = writes.put_value if self.shared is None else self.shared.put
+        self.name = self._writes.name
+        self.clustered = lease is not None
         self.has_room = self._writes.has_room
         self.read = self._reads.readings.read
         self.load = self._reads.loads.load

@@ -4,7 +4,7 @@ New jobs on their way to the store, each from its submit until those who submitt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
@@ -13,8 +13,7 @@ from twisted.logger import Logger
 from txgear.broker.model import Job
 from txgear.broker.ports import JournalListener
 from txgear.broker.records import JobRecord, NewJob
-from txgear.errors import StoreRefused
-from txgear.journal.batches import MOST_BYTES, MOST_ROWS, fitting
+from txgear.journal.batches import MOST_BYTES, MOST_ROWS, Refusals, fitting
 from txgear.protocol.packets import Data
 
 JOB_BYTES: Final = 1000
@@ -109,18 +108,24 @@ class NewJobs:
 
     # What becomes of them
 
-    def written(self, refusals: Mapping[int, StoreRefused], now: float) -> None:
+    def written(self, refusals: Refusals, now: float) -> set[int]:
         """
         The jobs in flight are in the store.
 
-        @param refusals: but for these, by their place in the batch.
+        @param refusals: but for these.
+        @return: the numbers of those that are to be written once more, and wait for that.
         """
         in_flight = self._in_flight
+        new_jobs, joined, passed = refusals.new_jobs, refusals.joined, refusals.passed
+        again: dict[int, Pending] = {}
         for index, (number, pending) in enumerate(list(in_flight.items())):
             # One by one: whatever happens here, what is left is still known to be on its way.
             del in_flight[number]
-            if index in refusals:
-                self._refuse(pending, str(refusals[index]), now)
+            if index in new_jobs:
+                self._refuse(pending, str(new_jobs[index]), now)
+            elif number in joined or number in passed:
+                if not (pending.settled or self._is_elsewhere(pending, refusals, now)):
+                    again[number] = pending
             elif pending.settled:
                 self.retracted[number] = None
             else:
@@ -130,6 +135,25 @@ class NewJobs:
                     self.listener.stored(pending.job, now)
                 except Exception:
                     self._log_defect()
+        self.waiting = {**again, **self.waiting}
+        return set(again)
+
+    def _is_elsewhere(self, pending: Pending, refusals: Refusals, now: float) -> bool:
+        """Whether the broker takes a job for what another server has; otherwise it is written once more."""
+        number, listener = pending.number, self.listener
+        try:
+            if number in refusals.joined:
+                settled = listener.joined(pending.job, refusals.joined[number], now)
+            else:
+                settled = listener.passed(pending.job, refusals.passed[number], now)
+        except Exception:
+            self._log_defect()
+            settled = True
+        if settled:
+            pending.settled = True
+            self.bytes -= pending.size
+            self._drop(number)
+        return settled
 
     def found(self, known: set[int], now: float) -> None:
         """
@@ -145,7 +169,7 @@ class NewJobs:
             if not pending.settled and number not in known
         }
         self.waiting = {**lost, **self.waiting}
-        self.written({}, now)
+        self.written(Refusals({}, {}, {}), now)
 
     def refuse_all(self, reason: str, now: float) -> None:
         """

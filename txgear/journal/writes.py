@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from txgear.broker.ports import JournalListener
-from txgear.broker.records import Batch, JobChange, JobUpdate, StoredValue
+from txgear.broker.records import Batch, JobChange, JobUpdate, Naming, StoredValue
 from txgear.errors import StoreRefused
 from txgear.journal.batches import MOST_ROWS, Refusals
 from txgear.journal.buffer import WriteBuffer
@@ -124,6 +124,10 @@ class Writes:
     def is_put(self, key: tuple[int, bytes]) -> bool:
         """Whether a value of this kind and name is on its way."""
         return key in self._buffer.values or key in self._in_flight.values
+
+    def name(self, naming: Naming) -> None:
+        """Part of L{txgear.broker.ports.Journal}."""
+        self._buffer.names[naming.number] = naming
 
     def has_room(self, size: int) -> bool:
         """Part of L{txgear.broker.ports.Journal}."""
@@ -251,7 +255,9 @@ class Writes:
     def _written(self, refusals: Refusals) -> None:
         in_flight, self._in_flight = self._in_flight, WriteBuffer()
         self.answered()
-        self.jobs.written(refusals.new_jobs, self._clock.seconds())
+        again = self.jobs.written(refusals, self._clock.seconds())
+        if again:
+            self._buffer.restore(in_flight.of(again, refusals.passed.keys()))
         if in_flight.results:
             tell = self._listener.result_stored
             self._link.tell(tell, in_flight.results.keys() - refusals.results.keys())

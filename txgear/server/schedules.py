@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from txgear.broker.broker import Broker
 from txgear.broker.model import Job, Reply
-from txgear.broker.records import SCHEDULED, StoredValue
+from txgear.broker.records import SCHEDULED, StoredValue, shown_handle
 from txgear.errors import ServerError
 from txgear.protocol.constants import JOB_CREATED, NORMAL
 from txgear.server.crontimes import UTC, times
@@ -119,6 +119,22 @@ class Run(NamedTuple):
     by_hand: bool
 
 
+class Submitted(NamedTuple):
+    """
+    A schedule's job on its way to the store.
+
+    @ivar at: the time for which it is.
+    @ivar number: its number.
+    @ivar handle: its handle.
+    @ivar reply: will say what has become of it.
+    """
+
+    at: float
+    number: int
+    handle: bytes
+    reply: Reply
+
+
 class Outlook(NamedTuple):
     """
     What is to come of a schedule.
@@ -157,8 +173,7 @@ class Scheduler:
         self.schedules: dict[bytes, Schedule] = {}
         # The last time for which each has run; of one that is new, from when on its times count.
         self._marks: dict[bytes, float] = {}
-        # The time for which a job is on its way to the store, and the reply that will say what became of it.
-        self._submitted: dict[bytes, tuple[float, Reply]] = {}
+        self._submitted: dict[bytes, Submitted] = {}
         # The time for which a job was refused last, and why.
         self._refused: dict[bytes, tuple[float, str]] = {}
         # The last jobs since the start.
@@ -357,22 +372,32 @@ class Scheduler:
         """
         Learn what became of the last job of a schedule.
 
-        @return: whether that is known, or there is no such job.
+        @return: whether another one may be submitted.
         """
         if name not in self._submitted:
             return True
-        at, reply = self._submitted[name]
+        at, number, own, reply = self._submitted[name]
         if reply.packet is None:
             return False
         del self._submitted[name]
+        persistence = self._server.broker.persistence
         if reply.packet[0] == JOB_CREATED:
             self._marks[name] = at
-            self.has_come(name, at, bytes(reply.packet[1]))
+            handle = bytes(reply.packet[1])
+            self.has_come(name, at, handle)
+            if persistence.clustered and handle != own:
+                # It may have joined a job of another server, which is none of the schedule's.
+                persistence.put_value(StoredValue(SCHEDULED, name, at, text=shown_handle(handle)))
         else:
             self.take_back(name, at)
             # The store may have the refused one's, if it took the job too late.
-            self._server.broker.persistence.put_value(StoredValue(SCHEDULED, name, self._marks[name]))
+            mark = StoredValue(SCHEDULED, name, self._marks[name])
+            if persistence.clustered:
+                mark = mark._replace(number=number, text=shown_handle(own))
+            persistence.put_value(mark)
             self._refuse(name, at, bytes(reply.packet[-1]).decode("utf-8", "replace"))
+            # What is to be put back is to be there before the next one comes.
+            return not persistence.clustered
         return True
 
     def _submit(self, schedule: Schedule, at: float) -> bool:
@@ -386,7 +411,7 @@ class Scheduler:
             return False
         self._runs[schedule.name] = Run(at, job.handle, joined, False)
         if job.reply is not None:
-            self._submitted[schedule.name] = at, job.reply
+            self._submitted[schedule.name] = Submitted(at, job.number, job.handle, job.reply)
         else:
             self._marks[schedule.name] = at
         return True

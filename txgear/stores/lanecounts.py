@@ -39,8 +39,12 @@ class LaneCounts:
     Keeps the table. All that is remembered of it is which lanes have a row.
     """
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, keyed: bool = False) -> None:
+        """
+        @param keyed: whether it matters which of the jobs that change have keys.
+        """
         self._statements = statements
+        self._keyed = keyed
         self._known: set[int] = set()
         # Our parts, where there may be others.
         self._ours: set[int] = set()
@@ -83,18 +87,22 @@ class LaneCounts:
                 found[lane] = LaneCount(lane, others + count, bytes_ + size)
         return list(found.values())
 
-    def before(self, cursor: DBAPICursor, tally: Tally, numbers: Collection[int]) -> None:
+    def before(self, cursor: DBAPICursor, tally: Tally, numbers: Collection[int]) -> int:
         """
         Jobs are about to be changed, or to be deleted.
 
         @param numbers: theirs, each once; of some there may be no jobs.
+        @return: how many of them have keys, where that matters; otherwise 0.
         """
-        for lane, count, size in self._sums(cursor, numbers):
+        keyed = 0
+        for lane, count, size, *keys in self._sums(cursor, numbers):
             tally.add(lane, -count, -size)
+            keyed += sum(keys)
+        return keyed
 
     def after(self, cursor: DBAPICursor, tally: Tally, numbers: Collection[int]) -> None:
         """These were changed, and not deleted."""
-        for lane, count, size in self._sums(cursor, numbers):
+        for lane, count, size, *_ in self._sums(cursor, numbers):
             tally.add(lane, count, size)
 
     def apply(self, cursor: DBAPICursor, tally: Tally) -> None:
@@ -156,18 +164,21 @@ class LaneCounts:
             for lane, function, tenant, part, count, size in cursor.fetchall()
         ]
 
-    def _sums(self, cursor: DBAPICursor, numbers: Collection[int]) -> list[tuple[int, int, int]]:
-        """Lanes of jobs, how many these are in each, and their bytes."""
-        found: list[tuple[int, int, int]] = []
+    def _sums(self, cursor: DBAPICursor, numbers: Collection[int]) -> list[tuple[int, ...]]:
+        """Lanes of jobs, how many these are in each, their bytes, and how many have keys if that matters."""
+        found: list[tuple[int, ...]] = []
         for part in self._statements.key_lists(list(numbers)):
             cursor.execute(self._sums_text(len(part)), part)
             # Databases have types of their own for sums.
-            found += [(lane, count, int(size)) for lane, count, size in cursor.fetchall()]
+            found += [tuple(map(int, row)) for row in cursor.fetchall()]
         return found
 
     def _make_sums(self, keys: int) -> str:
+        counts = [func.count(), func.sum(jobs.c.size)]
+        if self._keyed:
+            counts.append(func.count(jobs.c.ukey))
         return self._statements.text(
-            select(jobs.c.lane, func.count(), func.sum(jobs.c.size))
+            select(jobs.c.lane, *counts)
             .where(self._statements.is_one_of(jobs.c.number, keys))
             .group_by(jobs.c.lane)
         )

@@ -27,7 +27,9 @@ from txgear.broker.records import (
 )
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IPartedStore, IPatientStore, IReportingStore
+from txgear.stores.claims import Claims
 from txgear.stores.holdings import Holdings, PartRow
+from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leases import INTERVAL, prepare
 from txgear.stores.orders import OrderTable
 from txgear.stores.parts import Part, Parts
@@ -74,6 +76,8 @@ class PartedStore(SqlStore):
         @param clock: seconds, for what is done from time to time.
         """
         super().__init__(dialect)
+        self._lanes = LaneCounts(dialect.statements, keyed=True)
+        self._claims = Claims(dialect.statements, dialect.questions, lambda: self._salt)
         name, address, self.lease_seconds = membership
         self._server = dialect
         self._clock = clock

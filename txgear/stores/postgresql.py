@@ -110,6 +110,7 @@ class PostgreSQLStatements(Statements):
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect)
         self._copy = cache(self._make_copy)
+        self._insert_arrays = cache(self._make_insert_arrays)
 
     def insert(
         self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]
@@ -121,6 +122,12 @@ class PostgreSQLStatements(Statements):
             copy.set_types(types)
             for row in rows:
                 copy.write_row(row)
+
+    def insert_missing(self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]]) -> int:
+        if not rows:
+            return 0
+        cursor.execute(self._insert_arrays(table), tuple(map(list, zip(*rows, strict=True))))
+        return cursor.rowcount
 
     def place(self, cursor: DBAPICursor, rows: Sequence[Placed]) -> None:
         cursor.execute(PLACE, tuple(map(list, zip(*rows, strict=True))))
@@ -134,12 +141,24 @@ class PostgreSQLStatements(Statements):
 
     def _make_copy(self, table: Table) -> tuple[str, list[str]]:
         """The COPY statement, and psycopg's names for the types of its columns."""
+        return f"COPY {self._columns(table)} FROM STDIN (FORMAT BINARY)", self._types(table)
+
+    def _make_insert_arrays(self, table: Table) -> str:
+        """An INSERT of any number of rows, by the arrays of their columns."""
+        arrays = ", ".join(f"%s::{kind}[]" for kind in self._types(table))
+        return (
+            f"INSERT INTO {self._columns(table)} SELECT * FROM unnest({arrays})"  # noqa: S608
+            " ON CONFLICT DO NOTHING"
+        )
+
+    def _columns(self, table: Table) -> str:
+        """The table's name, and those of its columns."""
         quoted = self.dialect.identifier_preparer
         columns = ", ".join(quoted.quote(column.name) for column in inserted_columns(table))
-        return (
-            f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN (FORMAT BINARY)",
-            [column.type.compile(self.dialect).lower() for column in inserted_columns(table)],
-        )
+        return f"{quoted.format_table(table)} ({columns})"
+
+    def _types(self, table: Table) -> list[str]:
+        return [column.type.compile(self.dialect).lower() for column in inserted_columns(table)]
 
 
 class PostgreSQL(ServerDialect):

@@ -152,9 +152,12 @@ class Questions:
         return list(map(JobRecord._make, cursor.fetchall()))
 
     def _by_numbers(self, cursor: DBAPICursor, parts: Parts, numbers: Sequence[int]) -> list[JobRecord]:
+        return self.anywhere(cursor, [number for number in numbers if number in parts])
+
+    def anywhere(self, cursor: DBAPICursor, numbers: Sequence[int]) -> list[JobRecord]:
+        """The jobs with these numbers, in whichever parts."""
         found: list[JobRecord] = []
-        wanted = dict.fromkeys(number for number in numbers if number in parts)
-        for part in self._statements.key_lists(list(wanted)):
+        for part in self._statements.key_lists(list(dict.fromkeys(numbers))):
             found += self.read(cursor, self._numbers_text(len(part)), part)
         return found
 

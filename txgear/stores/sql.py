@@ -34,6 +34,7 @@ from txgear.broker.records import (
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IHistoryStore, ILeasedStore, IPatientStore, IReportingStore
 from txgear.stores import leftovers, migrations, schema
+from txgear.stores.claims import Claims
 from txgear.stores.dialects import OPTIONS, READ_ONLY, StoreDialect
 from txgear.stores.filling import Filling
 from txgear.stores.holdings import Holdings
@@ -83,6 +84,7 @@ class SqlStore:
         self._statements = dialect.statements
         self._questions = dialect.questions
         self._lanes = LaneCounts(dialect.statements)
+        self._claims: Claims | None = None  # where several servers have it
         self._salt = b""
         self._parts = Parts(self._salt)
         self._driver: Any = dialect.driver_module
@@ -434,17 +436,22 @@ class SqlStore:
             results=[each for each in batch.results if each[0] in parts],
             deleted_all=[number for number in batch.deleted_all if number in parts],
             changes=[each for each in batch.changes if each.number in parts],
+            # That the name of a job is free we may know of others' as well.
+            names=[each for each in batch.names if each.key is None or each.number in parts],
         )
 
     def _write(self, batch: Batch) -> None:
-        statements = self._statements
+        statements, claims = self._statements, self._claims
         gone = {*batch.deleted, *batch.deleted_all}
         changed = {update.number for update in batch.updates}
         changed.update(change.number for change in batch.changes)
 
         def work(cursor: DBAPICursor, tally: Tally) -> None:
+            values = batch.values if claims is None else claims.take(cursor, batch)
             self._add(cursor, batch.new_jobs, tally)
-            self._lanes.before(cursor, tally, gone | changed)
+            keyed = self._lanes.before(cursor, tally, gone | changed)
+            if claims is not None:
+                claims.let_go(cursor, batch, gone if keyed else ())
             if batch.changes:
                 self._change(cursor, batch.changes, tally)
             if batch.updates:
@@ -456,8 +463,8 @@ class SqlStore:
             for table in (schema.jobs, schema.workloads, schema.results):
                 self._delete(cursor, table, batch.deleted_all)
             self._lanes.after(cursor, tally, changed - gone)
-            if batch.values:
-                statements.put_values(cursor, batch.values)
+            if values:
+                statements.put_values(cursor, values)
 
         self._counting(work)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import (
     Column,
+    Insert,
     Integer,
     Table,
     bindparam,
@@ -162,6 +163,7 @@ class Statements:
         self._swap = self.text(update(stored_values).values(**new).where(*mine))
         self._drop = self.text(delete(stored_values).where(*mine))
         self._insert_text = cache(self._make_insert)
+        self._insert_missing_text = cache(self._make_insert_missing)
         self._delete_text = cache(self._make_delete)
         self._known_text = cache(self._make_known)
         self._replay_text = cache(self._make_replay)
@@ -263,6 +265,19 @@ class Statements:
                 self._insert_text(table, run.stop - run.start), tuple(chain.from_iterable(rows[run]))
             )
 
+    def insert_missing(self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]]) -> int:
+        """
+        Insert those rows of which the keys have none; rows have no more than L{ROW_BYTES}.
+
+        @return: how many.
+        """
+        inserted = 0
+        for run in row_slices([ROW_BYTES] * len(rows), self.most_bytes):
+            text = self._insert_missing_text(table, run.stop - run.start)
+            cursor.execute(text, tuple(chain.from_iterable(rows[run])))
+            inserted += cursor.rowcount
+        return inserted
+
     def delete(self, cursor: DBAPICursor, table: Table, keys: Sequence[Any]) -> None:
         """Delete the rows that have these keys."""
         for part in self.key_lists(keys):
@@ -329,8 +344,16 @@ class Statements:
             yield part + part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
 
     def _make_insert(self, table: Table, rows: int) -> str:
+        return self._with_rows(insert(table), table, rows)
+
+    def _make_insert_missing(self, table: Table, rows: int) -> str:
+        # With the strict mode of the session what does not fit would be cut all the same: nothing is as long.
+        missing = insert(table).prefix_with("IGNORE", dialect="mysql")
+        return self._with_rows(missing.prefix_with("OR IGNORE", dialect="sqlite"), table, rows)
+
+    def _with_rows(self, statement: Insert, table: Table, rows: int) -> str:
         head, values, row = self.text(
-            insert(table).values({column.key: parameter(column) for column in inserted_columns(table)})
+            statement.values({column.key: parameter(column) for column in inserted_columns(table)})
         ).partition(" VALUES ")
         return head + values + ", ".join([row] * rows)
 

@@ -11,7 +11,7 @@ from txgear.broker.states import CANCELLED, DELAYED, QUEUED, RUNNING, STORING
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 from txgear.protocol.constants import ERROR, HIGH, JOB_CREATED, LOW, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.packets import Pieces
-from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, make_job, queued
+from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, queued
 from txgear.test.support.clock import START
 
 
@@ -190,7 +190,7 @@ class AskedTests(DurableBrokerTestCase):
         for rest in ({}, {"due": START + 10}, {"settings": {"timeout": 3}}):
             job, reply = self.on_its_way(**rest)
             told = self.outcome(job) if job.history is not None else [(CANCELLED, b"", b"", True)]
-            self.broker.lifecycle.drop(job, make_job(number=99), self.fixture.now)
+            self.broker.lifecycle.drop(job, b"H:test:99", self.fixture.now)
             self.assert_gone(job)
             self.assertEqual(job.handle, b"H:test:99")
             self.assertEqual((reply.packet, job.reply, job.state), (None, None, CANCELLED))

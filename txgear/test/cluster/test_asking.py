@@ -46,7 +46,7 @@ class StatusTests(OrdersTestCase):
     def test_what_is_here_comes_first(self) -> None:
         self.submit(unique=b"u")
         self.grab()
-        self.submit(unique=b"u", node=self.b)
+        self.submit(function=b"g", unique=b"u", node=self.b)
         self.assertEqual(
             self.ask(request(GET_STATUS_UNIQUE, b"u"), 0),
             response(STATUS_RES_UNIQUE, b"u", b"1", b"0", b"0", b"0", b"0"),

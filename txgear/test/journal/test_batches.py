@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate, NewJob, StoredValue
+from txgear.broker.records import (
+    PAUSED,
+    SCHEDULED,
+    Batch,
+    JobChange,
+    JobUpdate,
+    Naming,
+    NewJob,
+    StoredValue,
+)
 from txgear.broker.states import DEAD, DONE
-from txgear.errors import StoreRefused, StoreUnavailable
+from txgear.errors import Elsewhere, StoreRefused, StoreUnavailable
 from txgear.journal.batches import MOST_REFUSALS, Refusals, write_all
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.journal import Fault, FaultyStore
@@ -196,6 +205,48 @@ class WriteAllTests(SynchronousTestCase):
     def test_a_mark_of_a_job_that_is_kept_already(self) -> None:
         self.write(Batch([addition(6, b"x" * 11)], (), (), values=[StoredValue(SCHEDULED, b"s", 1.0, 5)]))
         self.assertEqual(self.store.values(), [StoredValue(SCHEDULED, b"s", 1.0)])
+
+    def test_what_other_servers_have(self) -> None:
+        """The rest is written without those, and without what was to be kept with them."""
+        batch = Batch(
+            [addition(number) for number in range(6, 11)],
+            [JobUpdate(7, 9, 0.0, 1)],
+            [1],
+            [(6, b"six"), (7, b"seven")],
+            values=[StoredValue(SCHEDULED, b"%d" % number, 1.0, number) for number in (0, 6, 7)],
+            names=[Naming(2), Naming(6), Naming(7)],
+        )
+        joined, passed = {6: stored(70), 8: stored(80)}, {9: b"H:90"}
+        self.store.fail("write", Elsewhere({6: joined[6]}, passed))
+        self.store.fail("write", Elsewhere({8: joined[8]}, {}))
+        self.assertEqual(write_all(self.store, batch), Refusals({}, {}, {}, joined, passed))
+        self.assertEqual(self.numbers(), [2, 3, 4, 5, 7, 10])
+        self.assertEqual({value.name for value in self.store.values()}, {b"0", b"7"})
+        self.assertEqual(self.store.results(range(99)), {7: b"seven"})
+        self.assertEqual(self.store.batches[-1].names, [Naming(2), Naming(7)])
+
+    def test_what_is_refused_beside_that(self) -> None:
+        """It is found by halves, and of these as well others may have some."""
+        large = b"x" * 11
+        batch = Batch(
+            [addition(6), addition(7, large), addition(8), addition(9)],
+            (),
+            [1],
+            [(6, b"six"), (8, b"eight"), (9, b"nine")],
+            changes=[JobChange(8, b"g", 0, None), JobChange(9, b"g", 0, None)],
+            names=[Naming(2), Naming(6), Naming(8), Naming(9)],
+        )
+        joined = {6: stored(70), 8: stored(80)}
+        self.store.fail("write", Elsewhere({6: joined[6]}, {}))
+        self.store.fail("write", FULL)
+        self.store.fail("write", FULL)
+        self.store.fail("write", Elsewhere({8: joined[8]}, {}))
+        refusals = write_all(self.store, batch)
+        self.assertEqual((refusals.joined, refusals.passed), (joined, {}))
+        self.assertEqual(refusals.new_jobs.keys(), {1})
+        self.assertEqual((self.numbers(), self.store.kept[9].function), ([2, 3, 4, 5, 9], b"g"))
+        self.assertEqual(self.store.results(range(99)), {9: b"nine"})
+        self.assertEqual([batch.names for batch in self.store.batches[-3:-1]], [[Naming(9)], [Naming(2)]])
 
     def test_a_full_disk_is_not_asked_for_each_of_them(self) -> None:
         self.store.fail("write", FULL, times=100)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate, StoredValue
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate, Naming, StoredValue
 from txgear.broker.states import DEAD, DONE
 from txgear.journal.batches import MOST_BYTES, MOST_ROWS
 from txgear.journal.buffer import WriteBuffer
@@ -103,6 +103,37 @@ class WriteBufferTests(SynchronousTestCase):
         nothing = WriteBuffer()
         nothing.drop(1)
         self.assertFalse(nothing)
+
+    def test_names(self) -> None:
+        """Of each job the last one; those of jobs that a later batch adds wait for it."""
+        earlier, some = WriteBuffer(), WriteBuffer()
+        earlier.names = {1: Naming(1), 2: Naming(2)}
+        some.names = {2: Naming(2, b"f", b"u"), 3: Naming(3, b"f", 5)}
+        some.restore(earlier)
+        self.assertEqual((len(some), bool(some)), (3, True))
+        self.assertEqual(
+            sorted(some.batch(()).names, key=str), [Naming(1), Naming(2, b"f", b"u"), Naming(3, b"f", 5)]
+        )
+        part = some.take({3})
+        self.assertEqual((sorted(part.names), sorted(some.names)), ([1, 2], [3]))
+        part.drop(1)
+        self.assertEqual(list(part.names), [2])
+
+    def test_what_is_said_of_some(self) -> None:
+        """They are written once more: all but the times for which they are none any more."""
+        changes = [JobChange(number, b"g", 0, None, b"new") for number in (1, 2, 3)]
+        moves = [JobUpdate(number, 9, 0.0, 0) for number in (1, 2, 3)]
+        marks = [StoredValue(SCHEDULED, b"%d" % number, 1.0, number) for number in (1, 2, 3)]
+        every = holding(moves, [1], [(1, b"r")], [1], marks)
+        for change in changes:
+            every.put_change(change)
+        every.names = {1: Naming(1), 3: Naming(3)}
+        found = every.of({1, 2}, {2})
+        found.check()
+        self.assertEqual(
+            found.batch(()),
+            Batch((), moves[:2], [], [], [], marks[:1], tuple(changes[:2]), (Naming(1),)),
+        )
 
     def test_the_jobs_that_have_ended_are_counted_once(self) -> None:
         moves = [

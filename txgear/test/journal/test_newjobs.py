@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.model import Job
 from txgear.broker.records import JobRecord
 from txgear.errors import StoreRefused
-from txgear.journal.batches import MOST_BYTES, MOST_ROWS
+from txgear.journal.batches import MOST_BYTES, MOST_ROWS, Refusals
 from txgear.journal.newjobs import JOB_BYTES, NewJobs, Pending
 from txgear.protocol.packets import Data
 from txgear.test.support.journal import RecordingListener
@@ -52,7 +52,7 @@ class NewJobsTests(SynchronousTestCase):
 
     def written(self, **refusals: StoreRefused) -> list[tuple[Any, ...]]:
         """The batch is; what the listener was told."""
-        self.jobs.written({int(index[1:]): why for index, why in refusals.items()}, 0.0)
+        self.jobs.written(Refusals({int(index[1:]): why for index, why in refusals.items()}, {}, {}), 0.0)
         self.jobs.check()
         return self.listener.take()
 
@@ -77,6 +77,38 @@ class NewJobsTests(SynchronousTestCase):
         self.take()
         self.assertEqual(self.written(_1=LARGE), [("stored", 1), ("refused", 2, "too large"), ("stored", 3)])
         self.assertEqual((self.dropped, self.jobs.bytes), ([2], 0))
+
+    def elsewhere(self, joined: dict[int, int], passed: dict[int, bytes]) -> set[int]:
+        """Other servers have these; which are to be written once more."""
+        records = {number: addition(other)[0] for number, other in joined.items()}
+        again = self.jobs.written(Refusals({}, {}, {}, records, passed), 0.0)
+        self.jobs.check()
+        return again
+
+    def test_those_that_other_servers_have(self) -> None:
+        self.add(1, 2, 3)
+        self.take()
+        self.assertEqual(self.elsewhere({1: 70}, {3: b"H:80"}), set())
+        told = [("joined", 1, 70), ("stored", 2), ("passed", 3, b"H:80")]
+        self.assertEqual((self.listener.take(), self.dropped, self.jobs.bytes), (told, [1, 3], 0))
+
+    def test_those_of_them_that_are_wanted_all_the_same(self) -> None:
+        self.listener.wanted = {1, 2}
+        self.add(1, 2)
+        self.take()
+        self.add(3)
+        self.assertEqual(self.elsewhere({1: 70}, {2: b"H:80"}), {1, 2})
+        self.assertEqual((self.dropped, self.take()), ([], [1, 2, 3]))
+        self.listener.take()
+        self.assertEqual(self.written(), [("stored", 1), ("stored", 2), ("stored", 3)])
+
+    def test_those_that_nobody_waits_for_any_more(self) -> None:
+        self.add(1)
+        self.take()
+        self.jobs.refuse_all("late", 0.0)
+        self.listener.take()
+        self.assertEqual(self.elsewhere({1: 70}, {}), set())
+        self.assertEqual((self.listener.take(), self.jobs.retracted, self.take()), ([], {}, []))
 
     def test_a_batch_ends_somewhere(self) -> None:
         self.add(*range(1, MOST_ROWS + 2))
@@ -121,7 +153,7 @@ class NewJobsTests(SynchronousTestCase):
         self.assertEqual(self.jobs.others({1, 2, 3, 4}), {4})
         self.jobs.refuse_all("late", 0.0)
         self.assertEqual([number in self.jobs for number in (1, 2, 3)], [True, True, False])
-        self.jobs.written({0: LARGE}, 0.0)
+        self.jobs.written(Refusals({0: LARGE}, {}, {}), 0.0)
         self.assertEqual([number in self.jobs for number in (1, 2, 3)], [False, True, False])
         self.assertEqual(self.jobs.others({1, 2, 3}), {1, 3})
         self.listener.take()
@@ -136,12 +168,15 @@ class NewJobsTests(SynchronousTestCase):
 
     def test_a_defect_of_the_broker(self) -> None:
         """It costs no other job its outcome."""
-        self.listener.defects = {2, 4}
+        self.listener.defects = {2, 4, 6}
         self.add(1, 2, 3, 4, 5)
         self.take()
         self.assertEqual(self.written(_3=LARGE), [("stored", 1), ("stored", 3), ("stored", 5)])
         self.assertEqual(self.jobs.bytes, 0)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.add(6)
+        self.take()
+        self.assertEqual((self.elsewhere({6: 70}, {}), self.jobs.bytes), (set(), 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
     def test_the_check(self) -> None:
         self.add(1)

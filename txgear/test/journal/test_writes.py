@@ -8,9 +8,9 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate, StoredValue
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate, Naming, StoredValue
 from txgear.broker.states import DONE
-from txgear.errors import StoreRefused, StoreUnavailable
+from txgear.errors import Elsewhere, StoreRefused, StoreUnavailable
 from txgear.journal.batches import MOST_ROWS
 from txgear.journal.link import LOST, OPEN, Link
 from txgear.journal.newjobs import JOB_BYTES
@@ -27,7 +27,7 @@ from txgear.journal.writes import (
 )
 from txgear.test.journal.test_newjobs import new_job
 from txgear.test.support.journal import FaultyStore, ManualThread, RecordingListener
-from txgear.test.support.stores import adding, addition
+from txgear.test.support.stores import adding, addition, stored
 
 GONE = StoreUnavailable("the connection is gone")
 FULL = StoreRefused("the disk is full")
@@ -304,6 +304,24 @@ class BatchTests(WritesTestCase):
             ],
         )
         self.assertEqual((self.writes.pending_bytes, self.store.values()), (0, []))
+
+    def test_what_other_servers_have(self) -> None:
+        """A job that is to be there all the same is, with all that was said of it."""
+        self.listener.wanted = {5, 6}
+        for number in (4, 5, 6):
+            self.writes.jobs.add(*new_job(number))
+            self.writes.change(JobChange(number, b"g", 0, None))
+            self.writes.put_value(StoredValue(SCHEDULED, b"%d" % number, 1.0, number))
+        self.writes.name(Naming(1))
+        self.store.fail("write", Elsewhere({number: stored(70) for number in (4, 5)}, {6: b"H:80"}))
+        told = self.write()
+        self.assertEqual(told[:3], [("joined", 4, 70), ("joined", 5, 70), ("passed", 6, b"H:80")])
+        self.assertEqual((sorted(self.store.kept), self.store.values()), ([1, 2, 3], []))
+        self.assertEqual(self.store.batches[-1].names, [Naming(1)])
+        self.assertEqual(self.write()[:2], [("stored", 5), ("stored", 6)])
+        self.assertEqual({number: self.store.kept[number].function for number in (5, 6)}, {5: b"g", 6: b"g"})
+        self.assertEqual([value.name for value in self.store.values()], [b"5"])
+        self.assertIs(self.writes.look(), NOTHING)
 
     def test_refused_jobs_are_told_of_once_a_minute(self) -> None:
         """With how many there were meanwhile."""

@@ -25,6 +25,7 @@ from txgear.broker.records import (
     JobRecord,
     JobUpdate,
     LaneCount,
+    Naming,
     NewJob,
     StoredValue,
     key_of_record,
@@ -171,6 +172,8 @@ class FakeJournal:
     @ivar results: what was told, by number.
     @ivar deleted_all: all that was told.
     @ivar stored_values: the last of each that was told.
+    @ivar clustered: whether other servers have the same store.
+    @ivar names: the last of each that was told, by number.
     @ivar reading: what is asked for by those who want one.
     @ivar asking: the questions that are not answered.
     @ivar silent: whether no question is answered from now on.
@@ -196,6 +199,8 @@ class FakeJournal:
         self.results: dict[int, bytes] = {}
         self.deleted_all: list[int] = []
         self.stored_values: dict[tuple[int, bytes], StoredValue] = {}
+        self.clustered = False
+        self.names: dict[int, Naming] = {}
         self.reading: list[Reading] = []
         self.asking: list[Asking] = []
         self.silent = False
@@ -273,6 +278,9 @@ class FakeJournal:
 
     def share(self, value: StoredValue) -> None:
         self.put_value(value)
+
+    def name(self, naming: Naming) -> None:
+        self.names[naming.number] = naming
 
     def read(self, reading: Reading) -> None:
         self.reading.append(reading)
@@ -500,6 +508,22 @@ class BrokerFixture:
         self.broker.store_events.refused(adding.job, reason, self.now)
         return adding.reply
 
+    def join(self, other: JobRecord) -> Reply:
+        """The first that is on its way is found to be the same as another, which may be another server's."""
+        assert self.journal is not None
+        adding = self.journal.adding.pop(0)
+        if not self.broker.store_events.joined(adding.job, other, self.now):
+            self.journal.adding.insert(0, adding)
+        return adding.reply
+
+    def passed(self, handle: bytes) -> Reply:
+        """The first that is on its way is for a time of a schedule, for which another was."""
+        assert self.journal is not None
+        adding = self.journal.adding.pop(0)
+        if not self.broker.store_events.passed(adding.job, handle, self.now):
+            self.journal.adding.insert(0, adding)
+        return adding.reply
+
     def read(self) -> None:
         """What is asked for is read: rows, or workloads."""
         assert self.journal is not None
@@ -693,10 +717,13 @@ class DurableBrokerTestCase(BrokerTestCase):
     The same with a journal.
 
     @cvar queue_memory: bytes of workloads that are kept in memory.
+    @cvar clustered: whether other servers have the same store.
     """
 
     queue_memory = QUEUE_MEMORY
+    clustered = False
 
     def setUp(self) -> None:
         self.journal = FakeJournal()
+        self.journal.clustered = self.clustered
         self.fixture = BrokerFixture(journal=self.journal, queue_memory=self.queue_memory)

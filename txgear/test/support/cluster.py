@@ -18,6 +18,7 @@ from txgear.broker.records import (
     ASIDE,
     LAST_NUMBER,
     OWN,
+    SCHEDULED,
     SHARED,
     SLOTS,
     Batch,
@@ -25,13 +26,16 @@ from txgear.broker.records import (
     JobRecord,
     LaneCount,
     Lease,
+    Naming,
     Question,
     StoredValue,
     Swap,
     Taken,
+    handle_of,
+    key_of_record,
 )
 from txgear.cluster.member import Member
-from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable
+from txgear.errors import Elsewhere, StoreRefused, StoreTaken, StoreUnavailable
 from txgear.interfaces import IHistoryStore, IPartedStore
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.clock import START
@@ -96,6 +100,7 @@ class Database:
     @ivar leases: by part.
     @ivar log: all that was committed.
     @ivar orders: by number.
+    @ivar names: which job has each name.
     """
 
     def __init__(self) -> None:
@@ -105,6 +110,7 @@ class Database:
         self.log: list[Written] = []
         self.orders: dict[int, OrderRow] = {}
         self.owners = 0
+        self.names: dict[tuple[bytes, bytes | int], int] = {}
 
     @property
     def kept(self) -> dict[int, JobRecord]:
@@ -125,6 +131,46 @@ class Database:
                 (part,) = (row.part for row in self.leases.values() if record.number in row)
                 seen.append(Sighting(record, part, part in ours))
         return Mail(seen, {number: answer for number, answer in rows.items() if answer}, gone)
+
+    def write(self, batch: Batch) -> None:
+        """What a real one decides: who is first with a name, or with a time of a schedule."""
+        kept, said = self.kept, {each.number: each for each in batch.names}
+        over = {*batch.deleted, *batch.deleted_all}
+        names = {
+            name: number
+            for name, number in self.names.items()
+            if number in kept and number not in over and number not in said
+        }
+        joined: dict[int, JobRecord] = {}
+        for job, _ in batch.new_jobs:
+            _, function, key = said.pop(job.number, Naming(job.number, job.function, key_of_record(job)))
+            if key is None or job.number in over:
+                continue
+            if (other := names.setdefault((function, key), job.number)) != job.number:
+                joined[job.number] = kept[other]
+        for number, function, key in said.values():
+            if key is not None and number not in over:
+                names.setdefault((function, key), number)
+        marks = {value.name: value for value in self.rows.values() if value.kind == SCHEDULED}
+        values: list[StoredValue] = []
+        passed: dict[int, bytes] = {}
+        handles = {job.number: handle_of(job) for job, _ in batch.new_jobs}
+        for value in batch.values:
+            mark = marks.get(value.name, StoredValue(SCHEDULED, value.name, 0.0))
+            if value.kind != SCHEDULED or not value.value:
+                values.append(value)
+            elif value.number and value.number not in handles:
+                if value.text == mark.text:
+                    values.append(value._replace(text=""))
+            elif value.value > mark.value:
+                text = handles[value.number].decode() if value.number else value.text
+                values.append(value._replace(text=text))
+            elif value.number and value.number not in joined:
+                passed[value.number] = mark.text.encode()
+        if joined or passed:
+            raise Elsewhere(joined, passed)
+        self.rows.write(batch._replace(values=values))
+        self.names = names
 
     def new_owner(self) -> bytes:
         self.owners += 1
@@ -292,7 +338,7 @@ class ClusterStore:
                 *batch.deleted_all,
             ]
             assert all(any(number in row for row in self.parts.values()) for number in numbers)
-            self.database.rows.write(batch)
+            self.database.write(batch)
             owners = {row.part: row.owner for row in self.database.leases.values()}
             self.database.log.append(Written(self.owner, owners, batch))
 

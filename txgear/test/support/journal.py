@@ -313,11 +313,13 @@ class RecordingListener:
 
     @ivar told: its calls, in order: the name, then what it was of.
     @ivar defects: numbers of jobs over whose outcome this fails.
+    @ivar wanted: numbers of jobs that are to be stored whatever other servers have.
     """
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.defects: set[int] = set()
+        self.wanted: set[int] = set()
         self.numbers_left = 10**9
         self.next_number = 1
         self.unreadable: set[Job] = set()
@@ -345,7 +347,15 @@ class RecordingListener:
     def refused(self, job: Job, reason: str, now: float) -> None:
         self._outcome(job, "refused", reason)
 
-    def _outcome(self, job: Job, name: str, *told: str) -> None:
+    def joined(self, job: Job, record: JobRecord, now: float) -> bool:
+        self._outcome(job, "joined", record.number)
+        return job.number not in self.wanted
+
+    def passed(self, job: Job, handle: bytes, now: float) -> bool:
+        self._outcome(job, "passed", handle)
+        return job.number not in self.wanted
+
+    def _outcome(self, job: Job, name: str, *told: Any) -> None:
         if job.number in self.defects:
             raise ZeroDivisionError
         self.told.append((name, job.number, *told))

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 
 from txgear.broker.model import Job
 from txgear.broker.ports import Asking, JournalListener, Reading
-from txgear.broker.records import Batch, JobChange, JobRecord, JobUpdate, StoredValue, key_of_record
+from txgear.broker.records import (
+    Batch,
+    JobChange,
+    JobRecord,
+    JobUpdate,
+    Naming,
+    StoredValue,
+    key_of_record,
+)
 from txgear.broker.uniques import Key
 from txgear.protocol.packets import Data
 from txgear.stores.memory import MemoryStore
@@ -65,6 +73,7 @@ class LazyJournal:
     unavailable_since = 0.0
     backlogged = False
     crowded = False
+    clustered = False
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
@@ -116,6 +125,9 @@ class LazyJournal:
 
     def share(self, value: StoredValue) -> None:
         """There are no other servers."""
+
+    def name(self, naming: Naming) -> None:
+        raise AssertionError("nobody else has the store")
 
     def read(self, reading: Reading) -> None:
         self.reading.append(reading)

@@ -1,0 +1,224 @@
+"""
+What several servers with one store have of each other's jobs: by which name each is known, so that a unique
+is one job wherever it is submitted; and up to which time each schedule has run.
+
+Both are rows that are changed in the transaction of the job, so the database decides who was first. A name
+has one row, the I{claim}, with the number of its job. It goes with the job's row, or when the name is free
+before that. Where a server without a cluster has deleted the job, its claim is left, and does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import delete, select, update
+
+from txgear.broker.records import (
+    SCHEDULED,
+    Batch,
+    JobRecord,
+    StoredValue,
+    handle_of,
+    key_of_record,
+    shown_handle,
+)
+from txgear.broker.states import DONE
+from txgear.errors import Elsewhere
+from txgear.stores.repeats import Undone
+from txgear.stores.schema import claims, stored_values
+from txgear.stores.statements import digest_of, note_of, parameter
+from txgear.stores.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    from txgear.broker.uniques import Key
+    from txgear.stores.questions import Questions
+    from txgear.stores.statements import Statements
+
+DIGEST_BYTES: Final = 16
+
+
+class Claims:
+    """
+    One server's. It remembers nothing.
+    """
+
+    def __init__(self, statements: Statements, questions: Questions, salt: Callable[[], bytes]) -> None:
+        """
+        @param salt: the store's: whoever does not know it cannot find two names with the same digest.
+        """
+        self._statements = statements
+        self._questions = questions
+        self._salt = salt
+        text = statements.text
+        self._held_text = cache(self._make_held)
+        self._release_text = cache(self._make_release)
+        self._replace_text = text(
+            update(claims)
+            .values(number=parameter(claims.c.number))
+            .where(
+                claims.c.digest == parameter(claims.c.digest), claims.c.number == parameter(claims.c.number)
+            )
+        )
+        marks = stored_values.c
+        this, new = marks.digest == parameter(marks.digest), ("value", "text")
+        move = update(stored_values).values(**{name: parameter(marks[name]) for name in new})
+        self._advance_text = text(move.where(this, marks.value < parameter(marks.value)))
+        self._put_back_text = text(move.where(this, marks.text == parameter(marks.text)))
+        self._note_text = text(select(marks.text).where(this))
+
+    # A batch
+
+    def take(self, cursor: DBAPICursor, batch: Batch) -> list[StoredValue]:
+        """
+        Take the names of a batch's jobs, and the times of its schedules, before anything else is written.
+
+        @return: the values that are still to be put.
+        @raise Elsewhere: others have some of them.
+        """
+        joined = self._take_names(cursor, batch)
+        times = [each for each in batch.values if each.kind == SCHEDULED and each.value]
+        passed = self._take_times(cursor, batch, [each for each in times if each.number not in joined])
+        if joined or passed:
+            raise Elsewhere(joined, passed)
+        return [each for each in batch.values if each.kind != SCHEDULED or not each.value]
+
+    def let_go(self, cursor: DBAPICursor, batch: Batch, gone: Collection[int]) -> None:
+        """
+        The names of jobs are free: those that a batch says, and of
+
+        @param gone: jobs that it deletes; none where none of them has a name.
+        """
+        self._release(cursor, {*gone, *(each.number for each in batch.names if each.key is None)})
+
+    # Names
+
+    def _take_names(self, cursor: DBAPICursor, batch: Batch) -> dict[int, JobRecord]:
+        """
+        @return: the jobs that have the names of new ones, by the numbers of these. Where one that was there
+            has got another name it goes without, as two of one name do in a server.
+        """
+        gone = {*batch.deleted, *batch.deleted_all}
+        names = {each.number: each for each in batch.names}
+        wanted: dict[bytes, int] = {}
+        named: dict[int, tuple[bytes, Key]] = {}
+        for job, _ in batch.new_jobs:
+            function, key = job.function, key_of_record(job)
+            if job.number in names:
+                _, function, key = names.pop(job.number)
+            if key is not None and job.number not in gone:
+                named[job.number] = function, key
+                wanted[self._digest(function, key)] = job.number
+        others = [each for each in names.values() if each.key is not None and each.number not in gone]
+        if others:
+            self._release(cursor, {each.number for each in others})
+        for number, function, key in others:
+            if key is not None:
+                named[number] = function, key
+                wanted.setdefault(self._digest(function, key), number)
+        if not wanted:
+            return {}
+        free = gone | {each.number for each in batch.names if each.key is None}
+        lost = self._claim(cursor, wanted, named, free)
+        new = {job.number for job, _ in batch.new_jobs}
+        return {number: record for number, record in lost.items() if number in new}
+
+    def _claim(
+        self,
+        cursor: DBAPICursor,
+        wanted: Mapping[bytes, int],
+        named: Mapping[int, tuple[bytes, Key]],
+        free: Collection[int],
+    ) -> dict[int, JobRecord]:
+        """
+        Claim names.
+
+        @param wanted: the numbers of the jobs that are to have them, by digest.
+        @param named: the names, by number.
+        @param free: jobs whose names are free when this batch is written.
+        @return: those that have them, by the numbers of those that were to.
+        """
+        # In their order, as all servers do it: so none waits for another one that waits for it.
+        rows = sorted(wanted.items())
+        if self._statements.insert_missing(cursor, claims, rows) == len(rows):
+            return {}
+        held = self._held(cursor, list(wanted))
+        others = [
+            number for digest, number in held.items() if number != wanted[digest] and number not in free
+        ]
+        found = {job.number: job for job in self._questions.anywhere(cursor, others)}
+        lost: dict[int, JobRecord] = {}
+        for digest, number in rows:
+            holder = held.get(digest)
+            if holder == number:
+                continue
+            job = None if holder is None or holder in free else found.get(holder)
+            if (
+                job is not None
+                and job.state in (0, DONE)
+                and named[number] == (job.function, key_of_record(job))
+            ):
+                lost[number] = job
+                continue
+            # Nobody has it any more; unless somebody has just taken it.
+            cursor.execute(self._replace_text, (number, digest, holder))
+            if cursor.rowcount != 1:
+                raise Undone("a name has got another job meanwhile", Verdict.CONFLICT)
+        return lost
+
+    def _digest(self, function: bytes, key: Key) -> bytes:
+        """What stands for a name."""
+        kind, kept = (b"u", key) if isinstance(key, bytes) else (b"w", key.to_bytes(16, "big"))
+        name = b"%b%d:%b%b" % (kind, len(function), function, kept)
+        return blake2b(name, digest_size=DIGEST_BYTES, key=self._salt()).digest()
+
+    def _held(self, cursor: DBAPICursor, digests: list[bytes]) -> dict[bytes, int]:
+        found: dict[bytes, int] = {}
+        for part in self._statements.key_lists(digests):
+            cursor.execute(self._held_text(len(part)), part)
+            found.update((bytes(digest), number) for digest, number in cursor.fetchall())
+        return found
+
+    def _release(self, cursor: DBAPICursor, numbers: Collection[int]) -> None:
+        for part in self._statements.key_lists(sorted(numbers)):
+            cursor.execute(self._release_text(len(part)), part)
+
+    def _make_held(self, keys: int) -> str:
+        columns = claims.c
+        return self._statements.text(
+            select(columns.digest, columns.number).where(self._statements.is_one_of(columns.digest, keys))
+        )
+
+    def _make_release(self, keys: int) -> str:
+        return self._statements.text(delete(claims).where(self._statements.is_one_of(claims.c.number, keys)))
+
+    # Times of schedules
+
+    def _take_times(self, cursor: DBAPICursor, batch: Batch, times: list[StoredValue]) -> dict[int, bytes]:
+        """
+        @return: of new jobs that are for a time that is over, the handles of those that were for it.
+        """
+        handles = {job.number: handle_of(job) for job, _ in batch.new_jobs}
+        passed: dict[int, bytes] = {}
+        # In an order that all servers have.
+        for value in sorted(times, key=digest_of):
+            digest = digest_of(value)
+            if value.number and value.number not in handles:
+                note = note_of(value)
+                cursor.execute(self._put_back_text, (value.value, None, digest, note))
+                continue
+            if value.number:
+                value = value._replace(text=shown_handle(handles[value.number]))
+            note = note_of(value)
+            cursor.execute(self._advance_text, (value.value, note, digest, value.value))
+            if cursor.rowcount:
+                continue
+            row = (digest, value.kind, value.name, value.value, note)
+            if not self._statements.insert_missing(cursor, stored_values, [row]) and value.number:
+                cursor.execute(self._note_text, (digest,))
+                passed[value.number] = bytes(next(iter(cursor.fetchall()), (None,))[0] or b"")
+        return passed
