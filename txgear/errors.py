@@ -185,6 +185,8 @@ class QueueError(ServerError):
     """
 
     default_code = "QUEUE_ERROR"
+    store_code: ClassVar[str] = "STORE_UNAVAILABLE"
+    """The code where the store does not answer, for peers that have other servers to ask."""
 
     def __init__(self, text: str, code: str = "", why: str = "") -> None:
         super().__init__(text, code)
@@ -234,6 +236,7 @@ _BY_CODE: dict[str, type[ServerError]] = {
         UnknownOption,
     )
 }
+_BY_CODE[QueueError.store_code] = QueueError
 
 
 def server_error(code: bytes, text: bytes) -> ServerError:

@@ -129,7 +129,7 @@ class ClientConnection(ServerConnection):
         @param on_lost: called at the end, with the requests that were not
             done, in the order in which they were sent, and the reason in words.
         @param on_refused: called with a job that was not taken because the server is about to
-            end, and with the server's error.
+            end, or cannot store it, and with the server's error.
         """
         super().__init__(clock, server, limits, greeting, login)
         self._handles = handles
@@ -294,14 +294,17 @@ class ClientConnection(ServerConnection):
             asked.answered(arguments)
         elif kind == ERROR:
             error = server_error(bytes(arguments[0]), bytes(arguments[1]))
-            leaving = error if isinstance(error, QueueError) and error.text == SHUTTING_DOWN else None
-            self._refusal = leaving or self._refusal
+            refusal = error if isinstance(error, QueueError) else None
+            if refusal is not None and refusal.text == SHUTTING_DOWN:
+                self._refusal = refusal
+            elif refusal is not None and refusal.code != refusal.store_code:
+                refusal = None
             # Without a request an option of the greeting can be meant: such a server reports exceptions as
             # failures. Or the server ends the connection, and what was sent meanwhile is for another one.
             if self._asked:
                 asked = self._next_asked()
-                if leaving is not None:
-                    self._on_refused(self, asked, leaving)
+                if refusal is not None:
+                    self._on_refused(self, asked, refusal)
                 else:
                     asked.failed(error)
         else:

@@ -33,7 +33,8 @@ class Request:
     @ivar plain: what is sent to a server without that ability, where it is not needed; empty where it is.
     @ivar refusals: how many connections have gone down over the question whether the server has that
         ability; the request was not sent there.
-    @ivar draining: the servers that did not take it because they are about to end, with their errors.
+    @ivar draining: the servers that did not take it because they are about to end, or cannot store it, with
+        their errors.
     @ivar give_up_at: when another server is no longer waited for, by the client's clock, where there
         are such servers.
     """

@@ -36,9 +36,9 @@ class Sender:
     C{connect_timeout} seconds at the most. Where a connection is lost, what may be sent again goes to another
     server, or waits for one, and all else fails.
 
-    A server that is about to end refuses jobs. It is left then: the refused job and all that follows are for
-    the next server, and the connection stays until what was asked there is answered. Where all
-    servers refuse a job, it fails with the error of the last one.
+    A server that is about to end refuses jobs, and so does one that cannot store them. It is left then: the
+    refused job and all that follow are for the next server, and the connection stays until what was asked
+    there is answered. Where all servers refuse a job, it fails with the error of the last one.
 
     @ivar handles: which server gave which handle.
     @ivar closed: whether what is asked fails at once: from L{stop} until L{reopen}.
@@ -215,7 +215,7 @@ class Sender:
                 request.fail_unsent(f"the connection to {connection.server.name} was lost: {why}")
 
     def _refused(self, connection: ClientConnection, request: Request, error: QueueError) -> None:
-        """A server that is about to end has not taken a job: it is for the next one, if there is one."""
+        """A server takes no jobs, and this one neither: it is for the next one, if there is one."""
         if not request.draining:
             request.give_up_at = self._clock.seconds() + self._connect_timeout
         request.draining[connection.server] = error
@@ -223,7 +223,9 @@ class Sender:
             request.failed(error)
             return
         if connection in self._used:
-            self.log.info("{server} is about to end; it gets no more jobs", server=connection.server.name)
+            self.log.info(
+                "{server} gets no more jobs for now: {error}", server=connection.server.name, error=error
+            )
             self._used.remove(connection)
             self._connector_of(connection).leave()
         connection.retire()

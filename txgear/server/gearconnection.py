@@ -16,6 +16,7 @@ from twisted.logger import LogLevel
 
 from txgear.broker.quickacks import DELAYED_FROM
 from txgear.errors import (
+    STORE_UNAVAILABLE,
     AccessDenied,
     ArgumentTooLarge,
     InvalidCommand,
@@ -373,7 +374,10 @@ class GearConnection(ShortTurns):
         if isinstance(error, AccessDenied) and error.act == LOGIN:
             raise LoginRefused(error)
         text = error.text.encode("utf-8", "backslashreplace")
-        self.send(self.peer, ERROR, error.code.encode("ascii"), text)
+        code = error.code
+        if self.wants_farewell and isinstance(error, QueueError) and error.why == STORE_UNAVAILABLE:
+            code = error.store_code
+        self.send(self.peer, ERROR, code.encode("ascii"), text)
 
     @property
     def _refuses_by_closing(self) -> bool:

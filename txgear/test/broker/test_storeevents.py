@@ -13,7 +13,13 @@ from txgear.broker.states import DEAD, DELAYED, DONE, PAGED, QUEUED
 from txgear.broker.uniques import key_of
 from txgear.errors import AccessDenied
 from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE, WORK_FAIL
-from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, queued, record
+from txgear.test.support.broker import (
+    BrokerFixture,
+    BrokerTestCase,
+    DurableBrokerTestCase,
+    queued,
+    record,
+)
 from txgear.test.support.clock import START
 
 
@@ -187,6 +193,21 @@ class RestoreTests(DurableBrokerTestCase):
             found.append(self.fixture.grab(worker))
         self.assertEqual([job and job.number for job in found], [own.number, 5000, 5001, later.number])
         self.assertEqual(later.number, 9000)
+
+    def test_one_that_a_worker_has_already(self) -> None:
+        """It is that worker's, whoever waits for one."""
+        other = record(5000, size=4)
+        self.journal.put(other, b"work")
+        self.fixture = BrokerFixture(journal=self.journal, grace=10.0)
+        has_it, waits = self.fixture.known_worker("ab" * 16, b"f"), self.fixture.worker(b"f")
+        self.fixture.broker.absences.offer(has_it, {b"H:test:5000": 1}, self.fixture.now)
+        self.fixture.broker.store_events.reserve(9000, 100)
+        self.fixture.broker.store_events.take_over([LaneCount(lane_of(other), 1, 4)], self.fixture.now)
+        self.assertIsNone(self.fixture.grab(waits))
+        self.fixture.answer()
+        self.fixture.read_all()
+        self.assertIsNone(self.fixture.grab(waits))
+        self.assertEqual(list(has_it.running), [b"H:test:5000"])
 
     def test_losses_count_on(self) -> None:
         job, other = self.restored(record(1, retries=1), record(2))

@@ -189,6 +189,53 @@ class LeavingTests(SpreadTestCase):
         self.failureResultOf(refused, QueueError)
 
 
+class StoreTests(SpreadTestCase):
+    AWAY = (b"STORE_UNAVAILABLE", b"The store is away")
+
+    def test_one_that_cannot_store_a_job(self) -> None:
+        """Another server gets that, and what follows; what was sent besides is still answered there."""
+        lines = self.lines()
+        first, _, _, second = self.submit(b"1", b"2", b"3", b"4")
+        for line in lines:
+            line.packets()
+        lines[0].send(ERROR, *self.AWAY)
+        self.assertIn(submit(b"1"), [packet for line in lines[1:] for packet in line.packets()])
+        lines[0].send(JOB_CREATED, b"H:a:2")
+        self.assertEqual(self.successResultOf(second), b"H:a:2")
+        self.assertNoResult(first)
+        self.assertTrue(lines[0].ended)
+        self.net.advance(0.5)
+        self.assertEqual(len(self.servers[0].lines), 2)
+
+    def test_what_is_lost_then_may_have_been_done(self) -> None:
+        lines = self.lines()
+        *_, other = self.submit(b"1", b"2", b"3", b"4")
+        lines[0].send(ERROR, *self.AWAY)
+        lines[0].lose()
+        self.failureResultOf(other, JobLost)
+
+    def test_none_can(self) -> None:
+        lines = self.lines()
+        (asked,) = self.submit(b"1")
+        for line in lines:
+            line.send(ERROR, *self.AWAY)
+        for _ in range(3):
+            for line in lines:
+                if submit(b"1") in line.packets():
+                    line.send(ERROR, *self.AWAY)
+        error = self.failureResultOf(asked, QueueError).value
+        self.assertEqual((error.text, error.code), ("The store is away", "STORE_UNAVAILABLE"))
+
+    def test_another_refusal(self) -> None:
+        """Elsewhere it would be no other."""
+        lines = self.lines()
+        (asked,) = self.submit(b"1")
+        for line in lines:
+            if submit(b"1") in line.packets():
+                line.send(ERROR, b"QUEUE_ERROR", b"full")
+        self.failureResultOf(asked, QueueError)
+
+
 class TokenTests(SpreadTestCase):
     def test_one_refuses(self) -> None:
         """The others do what is asked; where all refuse, nothing is tried before the next request."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.errors import StoreRefused
+from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.protocol.constants import (
     CAN_DO,
     CANT_DO,
@@ -255,6 +255,22 @@ class ClosingTests(SynchronousTestCase):
     def test_every_submit_is_known(self) -> None:
         for kind in SUBMITS:
             self.assertIn(kind, GearProtocol.requests)
+
+
+class StoreAwayTests(DurableServerTestCase):
+    def test_who_has_other_servers(self) -> None:
+        """It can tell that from a queue that is full."""
+        self.client.ask(request(OPTION_REQ, LEAVING_OPTION))
+        for call in ("write", "open"):
+            self.store.fail(call, StoreUnavailable("gone"), times=100)
+        self.other.tell(submit(b"1"))
+        self.run_on(10)
+        self.other.heard()
+        unavailable = self.fixture.journal.unavailable
+        assert unavailable is not None
+        words = unavailable.encode()
+        self.assertEqual(self.client.ask(submit(b"2")), error(b"STORE_UNAVAILABLE", words))
+        self.assertEqual(self.other.ask(submit(b"2")), error(b"QUEUE_ERROR", words))
 
 
 class StoredClosingTests(DurableServerTestCase):
