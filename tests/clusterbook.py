@@ -108,10 +108,10 @@ class Book:
             if self.workloads[handle] != workload:
                 self.problems.append((OTHER, f"{handle!r} was given to two jobs"))
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, server: str, reason: str) -> None:
         """A submit was refused."""
         with self._lock:
-            self.refused[reason] += 1
+            self.refused[f"{server}: {reason}"] += 1
 
     def grab(self, grab: Grab, workload: bytes) -> None:
         """A worker has got a job; its client may not have read the answer yet."""

@@ -15,7 +15,7 @@ from clusterbook import OTHER, Book
 from clusterpeers import Load
 from clusterworld import NAMES, GaleraWorld, PatroniWorld, World
 from processes import PATIENCE, Server, wait_until
-from steppedclock import Clock
+from steppedclock import PythonClock
 
 #: Seconds for which a server stands still, or is without its database: more than a lease, and a look.
 LONGER: Final = 12.0
@@ -45,7 +45,7 @@ class Trouble(NamedTuple):
     world: World
     load: Load
     book: Book
-    clock: Clock | None
+    clock: PythonClock | None
 
 
 class Times(NamedTuple):
@@ -156,7 +156,10 @@ def clock_stepped(trouble: Trouble) -> Times:
     if len(trouble.world.owned()) != takings:
         trouble.book.wrong(OTHER, "a part has another owner as a clock was set")
     if trouble.book.refused.total() != refused:
-        trouble.book.wrong(OTHER, f"a job was refused as a clock was set: {dict(trouble.book.refused)}")
+        trouble.book.wrong(
+            OTHER,
+            f"a job was refused as a clock was set: {dict(trouble.book.refused)}\n{trouble.world.log()}",
+        )
     return Times()
 
 

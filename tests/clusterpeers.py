@@ -152,7 +152,7 @@ def submit(line: Line, book: Book, name: str, function: bytes, unique: bytes, wo
         return body
     assert kind == P.ERROR, f"a submit was answered with {kind} {body[:200]!r}"
     assert body.startswith(b"QUEUE_ERROR\0"), body
-    book.refuse(body.partition(b"\0")[2].decode())
+    book.refuse(name, body.partition(b"\0")[2].decode())
     return b""
 
 

@@ -45,7 +45,7 @@ from clusterworld import NAMES, GaleraWorld, PatroniWorld, World
 from galera import Galera
 from patronicluster import Cluster
 from processes import wait_until
-from steppedclock import Clock
+from steppedclock import PythonClock
 
 #: How often each thing happens, and the death of a server, which is the one that is measured.
 TIMES: Final = 5
@@ -127,7 +127,7 @@ def table(runs: Sequence[Run]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def prove(world: World, clock: Clock | None, faults: Sequence[Fault], run: Run) -> None:
+def prove(world: World, clock: PythonClock | None, faults: Sequence[Fault], run: Run) -> None:
     """Let these things happen, one after the other, and judge what has come of them.
 
     :param world: is not there yet, and ends with this.
@@ -183,7 +183,7 @@ class Worlds:
         self._made += 1
         folder = self._folder / f"world{self._made}"
         folder.mkdir()
-        clock = Clock(folder) if clock_stepped in faults else None
+        clock = PythonClock(folder) if clock_stepped in faults else None
         environment = clock.environment if clock else {}
         world: World
         if isinstance(self._cluster, Cluster):

@@ -116,8 +116,9 @@ class World(ABC):
     :ivar lines: what is between the server ``a`` and its database.
     """
 
-    #: What it is, for people.
+    #: What it is, for people; and what the database is.
     name: str
+    cluster: Cluster | Galera
 
     def __init__(
         self, folder: Path, environment: Mapping[str, str] | None = None, *, watched: bool = True
@@ -180,8 +181,8 @@ class World(ABC):
         self._all.append(server)
 
     def log(self) -> str:
-        """What all servers said, for a person to read."""
-        return "\n\n".join(server.log() for server in self._all)
+        """What all servers and the database said, for a person to read."""
+        return "\n\n".join([*(server.log() for server in self._all), self.cluster.log()])
 
     @property
     def calm(self) -> bool:
@@ -252,6 +253,7 @@ class PatroniWorld(World):
     """PostgreSQL with a synchronous standby, under Patroni."""
 
     name = "patroni"
+    cluster: Cluster
     _order = "id"
 
     def __init__(
@@ -291,6 +293,7 @@ class GaleraWorld(World):
     """A Galera cluster of three nodes, each of which has a server that prefers it."""
 
     name = "galera"
+    cluster: Galera
     # There is no order of what is done at several nodes but the one that the leases have.
     _order = "term, owner = ''"
 

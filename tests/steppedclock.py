@@ -6,15 +6,53 @@ import os
 import time
 from pathlib import Path
 
+from processes import programs_folder
 
-class Clock:
-    """The clock that programs see which run with :attr:`environment`."""
+
+class Steps:
+    """A clock that a file tells.
+
+    :ivar ahead: by how many seconds it is ahead of the machine's.
+    """
 
     def __init__(self, folder: Path) -> None:
-        places = self._places()
         self._file = folder / "clock"
         self.ahead = 0
         self.set(0)
+
+    def set(self, ahead: int) -> None:
+        """Let it be so many seconds ahead of the machine's."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(f"{ahead:+d}\n")
+        os.replace(fresh, self._file)
+        self.ahead = ahead
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+
+class PythonClock(Steps):
+    """The clock that Python's own code sees in programs which run with :attr:`environment`.
+
+    It costs nothing. Under libfaketime a program with several threads stands still for seconds now and then,
+    where the machine has a lot to do: Python's own lock waits by the clock.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        paths = [str(programs_folder() / "clock"), os.environ.get("PYTHONPATH", "")]
+        self.environment = {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "TXGEAR_TEST_CLOCK": str(self._file),
+        }
+
+
+class Clock(Steps):
+    """The clock that all code sees of programs which run with :attr:`environment`, by libfaketime."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        places = self._places()
         self.environment = {
             "LD_PRELOAD": str(places[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
@@ -33,13 +71,3 @@ class Clock:
     def missing(cls) -> str:
         """What keeps it from running on this machine; nothing if it can."""
         return "" if cls._places() else "there is no libfaketime"
-
-    def set(self, ahead: int) -> None:
-        """Let it be so many seconds ahead of the machine's."""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(f"{ahead:+d}\n")
-        os.replace(fresh, self._file)
-        self.ahead = ahead
-
-    def now(self) -> float:
-        return time.time() + self.ahead

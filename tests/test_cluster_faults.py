@@ -20,16 +20,15 @@ from clusterfaults import (
 from clusterproof import Run, prove
 from clusterworld import GaleraWorld, PatroniWorld, World
 from galera import Galera
-from needs import lacks
 from patronicluster import Cluster
-from steppedclock import Clock
+from steppedclock import PythonClock
 
 pytestmark = pytest.mark.txgear_only
 
 Tell = Callable[[str], None]
 
 
-def passes(tell: Tell, world: World, clock: Clock | None, faults: Sequence[Fault]) -> None:
+def passes(tell: Tell, world: World, clock: PythonClock | None, faults: Sequence[Fault]) -> None:
     run = Run(world.name, ", ".join(fault.__name__ for fault in faults))
     prove(world, clock, faults, run)
     tell(f"{run.database}: {run.fault}: {dict(run.counts)}, elsewhere after {run.elsewhere} s")
@@ -39,8 +38,7 @@ def passes(tell: Tell, world: World, clock: Clock | None, faults: Sequence[Fault
 
 def test_patroni(tell: Tell, patroni: Cluster, tmp_path: Path) -> None:
     """A server's clock is set; its line to the database is late; the primary is lost."""
-    lacks(Clock.missing())
-    clock = Clock(tmp_path)
+    clock = PythonClock(tmp_path)
     world = PatroniWorld(tmp_path, patroni, clock.environment)
     passes(tell, world, clock, [clock_stepped, server_held_up, primary_killed])
 
