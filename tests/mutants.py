@@ -89,6 +89,42 @@ MUTANTS: Final = (
         "",
         "stores.test_looks cluster.test_watch",
     ),
+    # What holds for all servers of a cluster.
+    Mutant(
+        "what a server has just set is undone by what it had read before",
+        "journal/shared.py",
+        "            if value != self.in_force.get(key) and not self._is_pending(key)",
+        "            if value != self.in_force.get(key)",
+        "journal.test_shared",
+    ),
+    Mutant(
+        "a session that was ended at another server goes on",
+        "security/sessions.py",
+        "        elif value.kind == SIGNED_OUT and value.value:\n            self._note",
+        "        elif False:\n            self._note",
+        "security.test_sessions",
+    ),
+    Mutant(
+        "a server that joins takes its share before the others know of it",
+        "cluster/sharing.py",
+        "        if now < self._begins:\n",
+        "        if False:\n",
+        "cluster.test_sharing",
+    ),
+    Mutant(
+        "a place is given away although its job still runs",
+        "cluster/slots.py",
+        "    if stays := max(keep, min(want.running, mine)):",
+        "    if stays := keep:",
+        "cluster.test_slots",
+    ),
+    Mutant(
+        "a place that is borrowed is used when another server may have borrowed it",
+        "broker/dispatcher.py",
+        "        if function.throttle is not None and function.throttle.borrowed:\n",
+        "        if False:\n",
+        "broker.test_dispatcher_unstored",
+    ),
     # What is in memory, and what only the store has.
     Mutant(
         "a function of which somebody has put a job into the store never has its turn",

@@ -5,7 +5,7 @@ do together is divided among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import Any, Final
 
 from txgear.broker.model import Function
@@ -76,7 +76,7 @@ class Sharing:
         if share != self._share:
             self._set_share(share)
         rows = {value.name: value for value in values if value.kind == SLOTS}
-        changes = self._slots.look(rows, self._wants(), me, living, now)
+        changes = self._slots.look(rows, self._wants(rows), me, living, now)
         self._borrow()
         if changes:
             self._change(changes)
@@ -85,9 +85,14 @@ class Sharing:
         self._share = share
         self._server.broker.operations.set_share(share, self._server.seconds())
 
-    def _wants(self) -> dict[bytes, Want]:
-        """What this server could do with slots."""
-        return {name: _want(function) for name, function in self._server.broker.functions.short.items()}
+    def _wants(self, rows: Container[bytes]) -> dict[bytes, Want]:
+        """
+        What this server could do with slots.
+
+        @param rows: functions of which somebody has some: of others it is asked only where there are jobs.
+        """
+        short = self._server.broker.functions.short.items()
+        return {name: _want(each) for name, each in short if name in rows or each.total}
 
     def _borrow(self) -> None:
         self._server.broker.operations.borrow(dict(self._slots.borrowed), self._server.seconds())
