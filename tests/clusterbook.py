@@ -12,11 +12,13 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Final, NamedTuple
 
 #: What can be wrong.
 LOST: Final = "lost"
 STALE: Final = "by an old owner"
+UNIQUE: Final = "two of one unique"
 OTHER: Final = "otherwise wrong"
 
 #: What is counted.
@@ -151,6 +153,7 @@ def judge(
         problems += _terms(part, terms)
     problems += _grabs(book.grabs, parts)
     problems += _writes(writes, parts)
+    problems += _uniques(book)
     for handle, (server, _) in book.answered.items():
         if not book.ends[handle]:
             problems.append((LOST, f"{handle!r} was answered by {server}, and never done"))
@@ -169,8 +172,28 @@ def judge(
         }
     )
     kinds = Counter(kind for kind, _ in problems)
-    counts.update({kind: kinds[kind] for kind in (LOST, STALE, OTHER)})
+    counts.update({kind: kinds[kind] for kind in (LOST, STALE, UNIQUE, OTHER)})
     return counts, problems
+
+
+def _uniques(book: Book) -> list[tuple[str, str]]:
+    """Jobs that have the same unique, and so the same workload, were not there at the same time.
+
+    Each was there from when a client had read its handle to when a worker first had it, at the least.
+    """
+    got: dict[bytes, float] = {}
+    for grab in book.grabs:
+        got[grab.handle] = min(grab.at, got.get(grab.handle, inf))
+    there: defaultdict[bytes, list[tuple[float, float, bytes]]] = defaultdict(list)
+    for handle, (_, at) in book.answered.items():
+        if at < got.get(handle, inf):
+            there[book.workloads[handle]].append((at, got.get(handle, inf), handle))
+    problems = []
+    for unique, jobs in there.items():
+        for (_, end, first), (begin, _, second) in pairwise(sorted(jobs)):
+            if begin < end:
+                problems.append((UNIQUE, f"{first!r} and {second!r} of {unique!r}"))
+    return problems
 
 
 def _terms(part: int, terms: Sequence[Owned]) -> list[tuple[str, str]]:
@@ -207,7 +230,7 @@ def _spans(terms: Sequence[Owned], server: str) -> Iterable[tuple[float, float]]
     for before, after in pairwise([*terms, None]):
         assert before is not None
         if before.name == server:
-            yield before.at, float("inf") if after is None else after.at
+            yield before.at, inf if after is None else after.at
 
 
 def _writes(writes: Sequence[Write], parts: Mapping[int, Sequence[Owned]]) -> list[tuple[str, str]]:

@@ -73,14 +73,19 @@ class _Gone:
 
     def __init__(self, trouble: Trouble, *names: str) -> None:
         self._book = trouble.book
+        self._load = trouble.load
         self._names = names
-        for name in names:
-            trouble.load.leave_some(name)
+        self._uniques = {name: trouble.load.leave_some(name) for name in names}
         self._numbers = [each for name in names for each in trouble.world.ranges(name)]
         self.at = time.time()
 
     def elsewhere(self, seconds: float = TAKEN_OVER) -> float:
-        """Wait for the first of their jobs; seconds from when they were gone."""
+        """Ask for the same at another server, and wait for the first of their jobs; seconds from when they
+        were gone.
+        """
+        other = next(name for name in NAMES if name not in self._names)
+        for name, uniques in self._uniques.items():
+            self._load.submit(other, name, uniques)
         found = wait_until(
             lambda: self._book.elsewhere(self._numbers, self._names, self.at),
             seconds,

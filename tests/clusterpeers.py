@@ -188,12 +188,20 @@ class Load:
     def _waiting(self, name: str) -> list[bytes]:
         return [WAITS + other.encode() for other in self._ports if other != name]
 
-    def leave_some(self, name: str, count: int = 5) -> None:
-        """Let a server have jobs that only workers at other ones do."""
+    def leave_some(self, name: str, count: int = 5) -> list[bytes]:
+        """Let a server have jobs that only workers at other ones do; their uniques."""
+        uniques = [b"waits %d" % next(self._numbers) for _ in range(count)]
+        assert self.submit(name, name, uniques) == count, "refused"
+        return uniques
+
+    def submit(self, name: str, of: str, uniques: Sequence[bytes]) -> int:
+        """Submit jobs that workers at all servers but one do; how many were taken.
+
+        :param of: that one.
+        """
         with contextlib.closing(Line(self._ports[name])) as line:
-            for _ in range(count):
-                workload = b"waits %d" % next(self._numbers)
-                assert submit(line, self._book, name, WAITS + name.encode(), b"", workload), "refused"
+            function = WAITS + of.encode()
+            return sum(bool(submit(line, self._book, name, function, unique, unique)) for unique in uniques)
 
     @contextlib.contextmanager
     def asking(self, name: str) -> Iterator[None]:

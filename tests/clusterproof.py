@@ -35,6 +35,7 @@ from clusterbook import (
     SHOWN,
     STALE,
     TAKINGS,
+    UNIQUE,
     WRITES,
     Book,
     judge,
@@ -67,7 +68,7 @@ AT_ONCE: Final = 10
 DEEP: Final = b"deep"
 
 #: What is told of a run.
-COLUMNS: Final = (ANSWERED, DONE, GRABBED_TWICE, REFUSED, TAKINGS, WRITES, LOST, STALE, OTHER)
+COLUMNS: Final = (ANSWERED, DONE, GRABBED_TWICE, REFUSED, TAKINGS, WRITES, LOST, STALE, UNIQUE, OTHER)
 
 
 @dataclass

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from clusterbook import DONE, GRABBED_TWICE, LOST, OTHER, STALE, TWICE, Book, Grab, Owned, Write, judge
+from clusterbook import (
+    DONE,
+    GRABBED_TWICE,
+    LOST,
+    OTHER,
+    STALE,
+    TWICE,
+    UNIQUE,
+    Book,
+    Grab,
+    Owned,
+    Write,
+    judge,
+)
 
 JOB = b"H:host:1000"
 PART = (1, 1000, 2000)
@@ -92,3 +105,12 @@ def test_the_first_elsewhere() -> None:
     assert this.elsewhere([range(1000, 2000)], ["a"], 4.0) == 10.5
     assert this.elsewhere([range(1000, 2000)], ["a"], 10.7) == 11.0
     assert this.elsewhere([range(1001, 2000)], ["a"], 4.0) is None
+
+
+@pytest.mark.parametrize(("grabbed", "kinds"), [(3.5, []), (4.5, [UNIQUE])])
+def test_two_of_one_unique(grabbed: float, kinds: list[str]) -> None:
+    """The second one is answered when the first one is at a worker, or before."""
+    another = b"H:host:1001"
+    this = book(Grab(JOB, "a", grabbed), Grab(another, "a", 5.0))
+    this.answer(another, b"work", "a", 4.0)
+    assert [kind for kind, _ in judge(this, TERMS, (), 0)[1]] == kinds
