@@ -5,16 +5,16 @@ What a server has of a store in a database: the leases of its parts, and the num
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from random import random
+from secrets import randbelow
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import delete, literal_column, null, select, update
 
 from txgear.broker.records import LAST_NUMBER
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.stores.leases import Lease, lease_row, take_all
+from txgear.stores.leases import TIMES, Lease, Times, lease_row, take_all
 from txgear.stores.parts import PART_NUMBERS, WHOLE, Part, first_above
 from txgear.stores.schema import lanes, leases, numbers
 from txgear.stores.statements import parameter
@@ -52,7 +52,12 @@ class Holdings:
     """
 
     def __init__(
-        self, dialect: ServerDialect, name: str = "", address: str = "", length: float = LENGTH
+        self,
+        dialect: ServerDialect,
+        name: str = "",
+        address: str = "",
+        length: float = LENGTH,
+        times: Times = TIMES,
     ) -> None:
         """
         @param name: what this server is called, for people; by default where it runs.
@@ -63,6 +68,7 @@ class Holdings:
         self._name = name
         self._address = address
         self._length = length
+        self._times = times
         self._server = os.urandom(SERVER_BYTES)
         self._leases: list[Lease] = []
         # Whether those are all that we want.
@@ -95,9 +101,9 @@ class Holdings:
     # What there is
 
     @property
-    def words(self) -> tuple[str, str, float]:
+    def words(self) -> tuple[str, str, float, Times]:
         """What the first of these was made with."""
-        return self._name, self._address, self._length
+        return self._name, self._address, self._length, self._times
 
     @property
     def parts(self) -> list[Part]:
@@ -143,7 +149,7 @@ class Holdings:
                     for lease, part in zip(self._leases, wanted, strict=True):
                         lease.part = part
                 left = [lease for lease in self._leases if lease not in done]
-                take_all(left, cursor, session)
+                take_all(left, cursor, session, self._times)
                 done += left
                 self._is_settled = not left or self._is_settled
             cursor.close()
@@ -161,7 +167,7 @@ class Holdings:
         """Have those again that we had, and only those, by a new connection."""
         with self._dialect.autocommit(driver):
             cursor = self._dialect.cursor(driver)
-            take_all(self._leases, cursor, self._dialect.session(driver, cursor))
+            take_all(self._leases, cursor, self._dialect.session(driver, cursor), self._times)
             cursor.close()
 
     def _lease(self, part: Part) -> Lease:
@@ -172,6 +178,7 @@ class Holdings:
             address=self._address,
             server=self._server,
             length=self._length,
+            times=self._times,
         )
 
     def is_whole(self, cursor: DBAPICursor) -> bool:
@@ -188,15 +195,11 @@ class Holdings:
         cursor.execute(self._cut_text, (number, first_above(number - 1), WHOLE.part, 0))
         self.let_go(cursor)
 
-    def add_home(
-        self,
-        driver: DBAPIConnection,
-        cursor: DBAPICursor,
-        least: int,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def add_home(self, driver: DBAPIConnection, cursor: DBAPICursor, least: int) -> None:
         """
-        Make a new part with numbers above all, under autocommit.
+        Make a new part with numbers above all, under autocommit. Those that are given out begin somewhere in
+        it: a failover may take the row of a part away, and the next one that is made has the same range then,
+        but not the numbers that were given out.
 
         @param least: so are its numbers at least.
         """
@@ -210,10 +213,10 @@ class Holdings:
                 raise StoreRefused("the job numbers are used up")
             last = max(each.part.part for each in rows)
             lease = self._lease(Part(last + 1, first, first + PART_NUMBERS))
-            if lease.make(cursor, session):
+            if lease.make(cursor, session, first + randbelow(PART_NUMBERS // 2)):
                 self._leases.append(lease)
                 return
-            sleep(random() * PAUSE)
+            self._times.sleep(random() * PAUSE)
         raise StoreUnavailable("too many servers join it at once")
 
     def take(

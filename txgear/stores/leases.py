@@ -14,7 +14,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, insert, literal_column, null, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
@@ -40,24 +41,36 @@ PATIENCE: Final = 30.0
 """Seconds of looks: a database that is slow each time tells nothing."""
 
 
+class Times(NamedTuple):
+    """
+    What tells the time, and lets it pass.
+
+    @ivar clock: seconds by a monotonic clock.
+    @ivar wall_clock: by the clock of people.
+    @ivar sleep: blocks for some seconds.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+
+TIMES: Final = Times()
+
+
 def own_name() -> str:
     """Where this server runs, for people."""
     return f"{socket.gethostname()}, process {os.getpid()}"[:MAX_NAME]
 
 
-def prepare(
-    dialect: ServerDialect,
-    connection: Connection,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def prepare(dialect: ServerDialect, connection: Connection, times: Times = TIMES) -> None:
     """
     Bring tables from before the lease to the revision that has it. A lock keeps others off meanwhile.
 
     @param connection: outside of a transaction, and so it is afterwards.
     @raise StoreUnusable: a server of a version before is there, or one that does the same.
     """
-    until = clock() + LOCK_SECONDS
+    until = times.clock() + LOCK_SECONDS
     while (migrations.revision(connection) or "") < LEASES_SINCE:
         # Otherwise the database goes on showing what it has shown.
         connection.rollback()
@@ -67,9 +80,9 @@ def prepare(
             dialect.unlock(connection)
             return
         connection.rollback()
-        if clock() >= until:
+        if times.clock() >= until:
             raise StoreUnusable("it is in use by another server")
-        sleep(INTERVAL)
+        times.sleep(INTERVAL)
     connection.rollback()
 
 
@@ -91,9 +104,7 @@ class Lease:
         address: str = "",
         server: bytes = b"",
         length: float = LENGTH,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        times: Times = TIMES,
     ) -> None:
         """
         @param name: what this server is called, for people; by default where it runs.
@@ -106,9 +117,7 @@ class Lease:
         self._name = name or own_name()
         self._address = address
         self._server = server
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._sleep = sleep
+        self._times = times
         self._tenure = Tenure(os.urandom, length)
         text, columns = dialect.statements.text, leases.c
         mine = [columns[name] == parameter(columns[name]) for name in ("part", "owner", "term", "beat")]
@@ -123,6 +132,13 @@ class Lease:
         self._make_text = text(insert(leases).values(part=parameter(columns.part), **new, **bounds))
         # What the owner before has said of itself is of no use any more.
         new["status"] = null()
+        whole = {"part": parameter(columns.part), **new, **bounds}
+        # Where there are others, servers have made parts of the store, and this one was deleted.
+        self._make_whole_text = text(
+            insert(leases).from_select(
+                list(whole), select(*whole.values()).where(~select(columns.part).exists())
+            )
+        )
         self._replace_text = text(update(leases).values(**new).where(*mine))
         self._return_text = text(
             update(leases).values(beat=beat, session=parameter(columns.session)).where(*mine)
@@ -146,7 +162,7 @@ class Lease:
         """
         with self._dialect.autocommit(driver):
             cursor = self._dialect.cursor(driver)
-            take_all([self], cursor, self._dialect.session(driver, cursor), self._clock, self._sleep)
+            take_all([self], cursor, self._dialect.session(driver, cursor), self._times)
             cursor.close()
 
     def begin(self) -> None:
@@ -155,13 +171,13 @@ class Lease:
 
     def settle(self, cursor: DBAPICursor, session: str) -> bool:
         """Look once, and do what is to be done; whether we have it."""
-        asked = self._clock()
+        asked = self._times.clock()
         row = self._look(cursor)
         if row is None:
             if self._tenure.held is not None:
                 raise StoreTaken("another server has taken it, and has deleted the row of its lease")
             raise Undone("the row of a lease has gone meanwhile", Verdict.CONFLICT)
-        answered = self._clock()
+        answered = self._times.clock()
         gone = self._dialect.look_at(cursor, row.session) is Session.GONE
         verdict = self._tenure.judge(row, asked, answered, gone=gone)
         if verdict is Judgement.TAKEN:
@@ -175,17 +191,18 @@ class Lease:
         return self._replace(cursor, row, session)
 
     def _look(self, cursor: DBAPICursor) -> LeaseRow | None:
+        """C{None} if the row has gone; that of the whole store is made where there is no other one."""
+        is_made = self.part != WHOLE
         while True:
             cursor.execute(self._look_text, (self.part.part,))
             if found := cursor.fetchall():
                 return lease_row(*found[0])
-            if self.part != WHOLE:
+            if is_made:
                 return None
-            try:
-                cursor.execute(self._make_text, (WHOLE.part, *LeaseRow(NOBODY, 0, 0), 0, 0, 0))
-            except self._dialect.driver_module.IntegrityError:
-                # Somebody else has made it.
-                continue
+            # Otherwise somebody else has made it.
+            with suppress(self._dialect.driver_module.IntegrityError):
+                cursor.execute(self._make_whole_text, (WHOLE.part, *LeaseRow(NOBODY, 0, 0), 0, 0, 0))
+            is_made = True
 
     def _come_back(self, cursor: DBAPICursor, session: str) -> bool:
         """
@@ -199,7 +216,7 @@ class Lease:
         mine = (session, self.part.part, held.owner, held.term, held.beat)
         if not self._change(cursor, self._return_text, mine, held):
             return False
-        self._tenure.beat(self._wall_clock(), session)
+        self._tenure.beat(self._times.wall_clock(), session)
         return True
 
     def _replace(self, cursor: DBAPICursor, row: LeaseRow, session: str) -> bool:
@@ -208,25 +225,26 @@ class Lease:
         if not self._change(cursor, self._replace_text, (*new, self.part.part, *row.moment), row):
             self._tenure.not_done(new)
             return False
-        self._tenure.done(new, self._wall_clock())
+        self._tenure.done(new, self._times.wall_clock())
         return True
 
-    def make(self, cursor: DBAPICursor, session: str) -> bool:
+    def make(self, cursor: DBAPICursor, session: str, start: int) -> bool:
         """
         Make the row of a new part, under autocommit.
 
+        @param start: the first of its numbers that is given out.
         @return: whether it is made; if not, another server was quicker.
         """
         new = self._tenure.proposal(LeaseRow(NOBODY, 0, 0), self._name, session, self._address, self._server)
         part, first, end = self.part
         try:
-            cursor.execute(self._make_text, (part, *new, first, first, end))
+            cursor.execute(self._make_text, (part, *new, first, start, end))
         except self._dialect.driver_module.Error as error:
             if self._dialect.verdict(error) not in (Verdict.CONFLICT, Verdict.DUPLICATE):
                 raise
             self._tenure.not_done(new)
             return False
-        self._tenure.done(new, self._wall_clock())
+        self._tenure.done(new, self._times.wall_clock())
         return True
 
     def seize(self, cursor: DBAPICursor, session: str, moment: tuple[bytes, int, int]) -> bool:
@@ -253,7 +271,7 @@ class Lease:
         if cursor.rowcount != 1:
             self._tenure.not_done(new)
             return False
-        self._tenure.done(new, self._wall_clock())
+        self._tenure.done(new, self._times.wall_clock())
         return True
 
     def _change(self, cursor: DBAPICursor, text: str, parameters: tuple[Any, ...], row: LeaseRow) -> bool:
@@ -338,7 +356,7 @@ class Lease:
 
     def committed(self) -> None:
         """A transaction that began with L{fence} is committed."""
-        self._tenure.beat(self._wall_clock())
+        self._tenure.beat(self._times.wall_clock())
 
     def let_go(self, cursor: DBAPICursor) -> None:
         """Give it up, in a transaction that began with L{fence}: the next server need not wait."""
@@ -352,13 +370,7 @@ class Lease:
         self._tenure.end()
 
 
-def take_all(
-    wanted: Sequence[Lease],
-    cursor: DBAPICursor,
-    session: str,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def take_all(wanted: Sequence[Lease], cursor: DBAPICursor, session: str, times: Times = TIMES) -> None:
     """
     Have several leases, under autocommit. Of all of them at once it is seen whether they stand still.
 
@@ -367,12 +379,12 @@ def take_all(
     """
     for lease in wanted:
         lease.begin()
-    until = clock() + PATIENCE
+    until = times.clock() + PATIENCE
     left = list(wanted)
     while left := [lease for lease in left if not lease.settle(cursor, session)]:
-        if clock() >= until:
+        if times.clock() >= until:
             raise StoreUnavailable("it answers too slowly to tell whether another server has it")
-        sleep(INTERVAL)
+        times.sleep(INTERVAL)
     for lease in wanted:
         lease.tell_of_loss()
 

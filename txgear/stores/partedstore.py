@@ -4,8 +4,6 @@ A store in a database that several servers have at once, each some parts of it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import Connection
@@ -30,7 +28,7 @@ from txgear.interfaces import IPartedStore, IPatientStore, IReportingStore
 from txgear.stores.claims import Claims
 from txgear.stores.holdings import Holdings, PartRow
 from txgear.stores.lanecounts import LaneCounts
-from txgear.stores.leases import INTERVAL, prepare
+from txgear.stores.leases import INTERVAL, TIMES, Times, prepare
 from txgear.stores.orders import OrderTable
 from txgear.stores.parts import Part, Parts
 from txgear.stores.places import Tally
@@ -40,7 +38,7 @@ from txgear.stores.tenure import NOBODY
 from txgear.stores.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -69,18 +67,12 @@ class PartedStore(SqlStore):
     @ivar lease_seconds: see L{IPartedStore}.
     """
 
-    def __init__(
-        self, dialect: ServerDialect, membership: Membership, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """
-        @param clock: seconds, for what is done from time to time.
-        """
-        super().__init__(dialect)
+    def __init__(self, dialect: ServerDialect, membership: Membership, times: Times = TIMES) -> None:
+        super().__init__(dialect, times=times)
         self._lanes = LaneCounts(dialect.statements, keyed=True)
         self._claims = Claims(dialect.statements, dialect.questions, lambda: self._salt)
         name, address, self.lease_seconds = membership
         self._server = dialect
-        self._clock = clock
         self._tidy_at = 0.0
         # The highest number of a job that was written.
         self._newest = 0
@@ -89,7 +81,7 @@ class PartedStore(SqlStore):
         self._orders = OrderTable(dialect.statements)
         # Answers that were there at the last look for what nobody has fetched.
         self._answered: set[int] = set()
-        self._held = self._holdings = Holdings(dialect, name or "", address, self.lease_seconds)
+        self._held = self._holdings = Holdings(dialect, name or "", address, self.lease_seconds, times)
 
     # Open and close
 
@@ -121,17 +113,17 @@ class PartedStore(SqlStore):
                 f"its nodes stand still for {self._server.stall:g} seconds when one dies, and the lease is"
                 f" {self.lease_seconds:g}: it has to be longer"
             )
-        prepare(self._server, connection)
+        prepare(self._server, connection, self._times)
         driver = driver_of(connection)
-        until = self._clock() + CUT_SECONDS
+        until = self._times.clock() + CUT_SECONDS
         while self._is_whole(connection):
             try:
                 self._cut(connection)
             except StoreUnusable:
                 # It may be about to do the same.
-                if self._clock() >= until:
+                if self._times.clock() >= until:
                     raise
-                time.sleep(INTERVAL)
+                self._times.sleep(INTERVAL)
         with self._server.autocommit(driver):
             cursor = self._server.cursor(driver)
             self._held.release(cursor, self._held.rows(cursor))
@@ -205,8 +197,8 @@ class PartedStore(SqlStore):
         rows = self._reading(self._held.rows)
         if self._held.has_given_up(rows):
             self._at_once(lambda cursor: self._held.release(cursor, rows))
-        if self._clock() >= self._tidy_at:
-            self._tidy_at = self._clock() + TIDY_SECONDS
+        if self._times.clock() >= self._tidy_at:
+            self._tidy_at = self._times.clock() + TIDY_SECONDS
             self._tidy(rows)
             self._tidy_orders()
         ours = self._held.owners
@@ -242,8 +234,9 @@ class PartedStore(SqlStore):
 
     def take(self, lease: Lease) -> Taken | None:
         """See L{IPartedStore}."""
-        if lease.owner in self._held.owners:
-            return None
+        if ours := [part for part in self._held.parts if part.part == lease.part]:
+            # Of the taking nobody has heard.
+            return self._reading(lambda cursor: self._contents(cursor, ours[0]))
         moment = lease.owner, lease.term, lease.beat
         taken: list[PartLease] = []
 

@@ -17,7 +17,10 @@ from txgear.broker.records import Lane, NewJob
 from txgear.stores.places import Places, Tally
 
 PART_NUMBERS: Final = 10**12
-"""Job numbers of each part: at 10,000 jobs a second they last for three years."""
+"""
+Job numbers of each part. Half of them are given out at the least: at 10,000 jobs a second that takes 19
+months.
+"""
 
 
 class Part(NamedTuple):

@@ -39,7 +39,7 @@ from txgear.stores.dialects import OPTIONS, READ_ONLY, StoreDialect
 from txgear.stores.filling import Filling
 from txgear.stores.holdings import Holdings
 from txgear.stores.lanecounts import LaneCounts
-from txgear.stores.leases import prepare
+from txgear.stores.leases import TIMES, Times, prepare
 from txgear.stores.leftovers import Leftovers
 from txgear.stores.parts import WHOLE, Parts
 from txgear.stores.places import Tally, segment_of, segments_of
@@ -74,12 +74,14 @@ class SqlStore:
 
     beat_seconds = BEAT_SECONDS
 
-    def __init__(self, dialect: StoreDialect, repeats: Repeats | None = None) -> None:
+    def __init__(self, dialect: StoreDialect, repeats: Repeats | None = None, times: Times = TIMES) -> None:
         """
         @param repeats: runs a transaction again that another one has undone.
+        @param times: what leases are judged by.
         """
         self.name = dialect.name
-        self._repeats = repeats or Repeats()
+        self._times = times
+        self._repeats = repeats or Repeats(times.sleep)
         self._dialect = dialect
         self._statements = dialect.statements
         self._questions = dialect.questions
@@ -90,7 +92,7 @@ class SqlStore:
         self._driver: Any = dialect.driver_module
         self._connection: Connection | None = None
         # A file has a lock, which L{StoreDialect.prepare} takes.
-        self._holdings = Holdings(dialect) if isinstance(dialect, ServerDialect) else None
+        self._holdings = Holdings(dialect, times=times) if isinstance(dialect, ServerDialect) else None
         if self._holdings is not None:
             alsoProvides(self, ILeasedStore)
         # The end of the numbers that we have reserved.
@@ -145,7 +147,7 @@ class SqlStore:
     def _move_in(self, connection: Connection) -> None:
         """Have the store, and see that it can be used."""
         if isinstance(self._dialect, ServerDialect) and self._holdings is not None:
-            prepare(self._dialect, connection)
+            prepare(self._dialect, connection, self._times)
             self._holdings.have_all(driver_of(connection))
         self._bring_up_to_date(connection)
 

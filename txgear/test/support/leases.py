@@ -2,9 +2,8 @@
 For leases: a database with one table, in which time passes, connections are cut, answers come late or never,
 and from which a failover takes what it had confirmed; and servers that use it.
 
-Time is one number. Whoever waits for the database lets it pass, and what is on the agenda is done meanwhile:
-so what others do happens in the middle of what one does. A transaction has its effect at one moment, as the
-lock of the row, or the certification of a cluster, sees to.
+Time is that of an L{Agenda}: whoever waits for the database lets it pass. A transaction has its effect at one
+moment, as the lock of the row, or the certification of a cluster, sees to.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from heapq import heappop, heappush
 from itertools import count
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
@@ -21,9 +19,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable
-from txgear.stores.leases import Lease
+from txgear.stores.leases import Lease, Times
 from txgear.stores.schema import leases
 from txgear.stores.tenure import LENGTH, NOBODY, Session
+from txgear.test.support.clock import Agenda
 
 FAULTS: Final = ("lost before", "lost after", "late")
 """
@@ -50,9 +49,8 @@ class Snapshot(NamedTuple):
     owner: FakeServer | None
 
 
-class FakeDatabase:
+class FakeDatabase(Agenda):
     """
-    @ivar now: the time.
     @ivar latency: seconds that each statement takes.
     @ivar faults: what becomes of the next changes.
     @ivar owner: the server that has taken the lease last, and has not let go of it.
@@ -62,7 +60,7 @@ class FakeDatabase:
     """
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        super().__init__()
         self.latency = 0.0
         self.faults: list[str] = []
         self.owner: FakeServer | None = None
@@ -70,7 +68,6 @@ class FakeDatabase:
         self.generation = 0
         self.writes: list[FakeServer] = []
         self._numbers = count(1)
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._file = sqlite3.connect(":memory:", isolation_level=None)
         self._file.execute(str(CreateTable(leases).compile(dialect=sqlite.dialect())))
         self.sessions: dict[int, FakeConnection] = {}
@@ -78,21 +75,6 @@ class FakeDatabase:
 
     def close(self) -> None:
         self._file.close()
-
-    # Time
-
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Have something done after so long, in the middle of whatever else is done then."""
-        heappush(self._agenda, (self.now + seconds, next(self._numbers), act))
-
-    def spend(self, seconds: float) -> None:
-        """Let time pass."""
-        until = self.now + seconds
-        while self._agenda and self._agenda[0][0] <= until:
-            at, _, act = heappop(self._agenda)
-            self.now = max(self.now, at)
-            act()
-        self.now = max(self.now, until)
 
     # What it has
 
@@ -346,9 +328,7 @@ class FakeServer:
         offset = float(sum(map(ord, self.name)))
         self.lease = Lease(
             dialect,
-            clock=lambda: database.now + offset,
-            wall_clock=lambda: database.now - offset,
-            sleep=database.spend,
+            times=Times(lambda: database.now + offset, lambda: database.now - offset, database.spend),
         )
         self.ended = None
         self._open()
