@@ -144,7 +144,6 @@ class Member:
         if not self._server.broker.dispatcher.draining:
             self._ended.extend(ended)
             self._ended.extend(lease for lease in leases if lease.is_ours and lease.part in self._tried)
-        self._tried.clear()
         self._go_on()
         self._sharing.looked(seen.shared, leases, ended)
 
@@ -176,6 +175,7 @@ class Member:
             return None if taken is None else TakenOver(taken, store.reserve(NUMBERS))
 
         def done(taken: TakenOver | None, asked: float, answered: float) -> None:
+            self._tried.discard(lease.part)
             if taken is not None:
                 self._take_over(lease, taken)
             self._go_on()

@@ -189,6 +189,21 @@ class TakeOverTests(ClusterTestCase):
         self.assertEqual(self.grab(b), assigned(1))
         self.assertGreater(b.server.broker.table.last_number, 2 * SIZE)
 
+    def test_two_parts_of_which_nothing_is_heard(self) -> None:
+        """None is forgotten for what becomes of the other."""
+        a, b, c = self.join("a", "b", "c")
+        self.submit(a)
+        self.submit(c)
+        b.store.faults += ["reserve"] * 20
+        a.kill()
+        self.world.run(LEASE + 2)
+        self.assertLess(len(b.store.faults), 20)
+        _ = c.leave()
+        self.world.run(3)
+        b.store.faults.clear()
+        self.world.run(LEASE + 2)
+        self.assertEqual({self.grab(b), self.grab(b)}, {assigned(1), assigned(2 * SIZE)})
+
     def test_a_database_that_is_away(self) -> None:
         """When it comes back its owners have a lease's length to say that they live."""
         a, b = self.join("a", "b")

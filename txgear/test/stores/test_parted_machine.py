@@ -168,8 +168,8 @@ class CaseTests(SynchronousTestCase):
 class PartMachineTests(SynchronousTestCase):
     def test_locked_rows(self) -> None:
         with capturedLogs():
-            run_machine(PartMachine, examples=20, steps=25, shrink=False)
+            run_machine(PartMachine, examples=15, steps=25, shrink=False)
 
     def test_certified_rows(self) -> None:
         with capturedLogs():
-            run_machine(CertifyingMachine, examples=25, steps=25, shrink=False)
+            run_machine(CertifyingMachine, examples=15, steps=25, shrink=False)

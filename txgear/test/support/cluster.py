@@ -277,9 +277,9 @@ class ClusterStore:
     def take(self, lease: Lease) -> Taken | None:
         self._reach()
         row = self.database.leases[lease.part]
-        if (row.owner, row.term, row.beat) != lease[1:4]:
-            return None
         if row.owner != self.owner:
+            if (row.owner, row.term, row.beat) != lease[1:4]:
+                return None
             row.owner, row.term, row.beat, row.name = self.owner, row.term + 1, 0, self.server
             row.status = b""
         home = self.database.make_part(self.owner, self.server)

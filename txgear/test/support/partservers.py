@@ -351,7 +351,6 @@ class PartServer:
         leases = store.leases()
         ended = self._watch.looked(leases, asked, clock())
         ended += [lease for lease in leases if lease.is_ours and lease.part in self._tried]
-        self._tried.clear()
         for lease in ended:
             self._tried.add(lease.part)
             if store.take(lease) is not None:
