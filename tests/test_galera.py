@@ -19,9 +19,12 @@ from clusterload import Load, settle
 from databases import Database
 from galera import Galera
 from processes import PATIENCE, Programs, Servers, free_port, server_command
+from txgear.broker.records import SLOTS, StoredValue, Swap
 from txgear.errors import StoreRefused
 from txgear.journal.batches import Refusals, write_all
 from txgear.stores import make_store
+from txgear.stores.membership import Membership
+from txgear.stores.partedstore import PartedStore
 from txgear.test.support.stores import adding, addition
 
 pytestmark = pytest.mark.txgear_only
@@ -188,3 +191,33 @@ def test_several_nodes_in_the_url(tell: Tell, galera: Galera, start_server: Serv
     settle(tell, f"{how}: at another node after {again:.1f} s", load, server, lambda: start_server(store=url))
     assert again < STALL
     assert not load.refused()
+
+
+def test_values_that_two_servers_change(galera: Galera) -> None:
+    """At two nodes at once: of two that have read the same one is done, whatever COMMIT says."""
+    stores = [
+        make_store(node.url, timeout=7.0, membership=Membership(name, "", 9.0))
+        for node, name in zip(galera.nodes, "ab", strict=False)
+    ]
+    done = [0, 0]
+
+    def swap(at: int) -> None:
+        store = stores[at]
+        assert isinstance(store, PartedStore)
+        for number in range(100):
+            there = next(iter(store.shared()), StoredValue(SLOTS, b"f", 0.0, text="0"))
+            after = there._replace(value=1.0 + at + 2 * number, text=str(int(there.text) + 1))
+            done[at] += store.swap([Swap(after, there.value)]) == [True]
+
+    for store in stores:
+        store.open()
+    threads = [threading.Thread(target=swap, args=[at]) for at in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [value for value in stores[0].values() if value.kind == SLOTS]
+    for store in stores:
+        store.close(None)
+    assert [int(value.text) for value in found] == [sum(done)]
+    assert min(done) > 10
