@@ -144,7 +144,7 @@ class SegmentTests(QuestionCase):
         self.add(many)
         self.store.write(deleting(many))
         wide = 1 << WIDE_BITS
-        later = range(wide * 100, wide * 180, wide)
+        later = range(wide * 100, wide * 170, wide)
         self.add(later)
         self.store.write(deleting(later))
         last = range(wide * 200, wide * 201, self.STEP)
