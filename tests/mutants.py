@@ -48,9 +48,16 @@ MUTANTS: Final = (
     Mutant(
         "a server writes although another one has taken its lease",
         "stores/leases.py",
-        "        if cursor.rowcount != 1:\n            cursor.execute(self._look_text",
-        "        if False:\n            cursor.execute(self._look_text",
+        "        if cursor.rowcount != 1:\n            self.see(cursor)",
+        "        if False:\n            self.see(cursor)",
         "stores.test_leases",
+    ),
+    Mutant(
+        "a server with several parts writes though another one has taken one of them",
+        "stores/holdings.py",
+        "        if cursor.rowcount != len(wanted):\n",
+        "        if False:\n",
+        "stores.test_parted_machine",
     ),
     Mutant(
         "the owners of a lease are alike, so that a term that is counted up again is taken for one's own",

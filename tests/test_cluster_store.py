@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 from zope.interface.verify import verifyObject
@@ -451,3 +452,30 @@ def test_orders_that_nobody_fetches_go(server: Make, database: Database) -> None
     assert left() == [1, 2]
     assert left() == [2]
     assert left() == [2]
+
+
+# The fence of several parts
+
+
+def test_the_fence_of_one_server_locks_no_rows_of_others(server: Make) -> None:
+    one, two, three = server("one"), server("two"), server("three")
+    add(two, 1)
+    assert one.take(lease_of(one, "two")) is not None
+    with closing(one._driver_connection().cursor()) as cursor:
+        one._held.fence(one._driver_connection(), cursor)
+        # Otherwise it would wait for as long as anybody waits for the store.
+        three.renew()
+    one._driver_connection().rollback()
+    one.renew()
+
+
+def test_one_of_several_parts_is_taken(server: Make, database: Database) -> None:
+    one, two, three = server("one"), server("two"), server("three")
+    numbers, others = add(one, 1), add(two, 1)
+    assert one.take(lease_of(one, "two")) is not None
+    (part,) = (lease for lease in three.leases() if lease.first <= others[0] < lease.end)
+    assert three.take(part) is not None
+    before = database.execute("SELECT number FROM txgear_jobs ORDER BY number")
+    with pytest.raises(StoreTaken):
+        one.write(deleting(numbers))
+    assert database.execute("SELECT number FROM txgear_jobs ORDER BY number") == before

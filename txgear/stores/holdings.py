@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
 from random import random
 from secrets import randbelow
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import delete, literal_column, null, select, update
+from sqlalchemy import and_, delete, literal_column, null, or_, select, update
 
 from txgear.broker.records import LAST_NUMBER
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.stores.leases import TIMES, Lease, Times, lease_row, take_all
+from txgear.stores.leases import NOT_AS_LEFT, TIMES, Lease, Times, lease_row, take_all
 from txgear.stores.parts import PART_NUMBERS, WHOLE, Part, first_above
 from txgear.stores.schema import lanes, leases, numbers
 from txgear.stores.statements import parameter
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 MOST_TRIES: Final = 50
 """Times that a new part is made while others make theirs."""
+FORCE: Final = "FORCE INDEX (PRIMARY)"
+TEXTS: Final = 16
+"""Texts of fences that are remembered, each for another number of parts."""
 SERVER_BYTES: Final = 16
 """Bytes by which all parts of one server are known."""
 PAUSE: Final = 0.02
@@ -70,6 +75,7 @@ class Holdings:
         self._length = length
         self._times = times
         self._server = os.urandom(SERVER_BYTES)
+        self._fence_text = lru_cache(TEXTS)(self._make_fence)
         self._leases: list[Lease] = []
         # Whether those are all that we want.
         self._is_settled = False
@@ -295,10 +301,26 @@ class Holdings:
     # While we have them
 
     def fence(self, driver: DBAPIConnection, cursor: DBAPICursor) -> None:
-        """As L{Lease.fence}, of all."""
-        home = max((lease.part.first for lease in self._leases), default=0)
-        for lease in self._leases:
-            lease.fence(driver, cursor, self._status if lease.part.first == home else None)
+        """As L{Lease.fence}, of all: that of a server with one part, or one statement for all of several."""
+        wanted = sorted(self._leases, key=lambda lease: lease.part.first)
+        if wanted and (self._status is not None or len(wanted) == 1):
+            wanted.pop().fence(driver, cursor, self._status)
+        if not wanted:
+            return
+        moments = chain.from_iterable(lease.moment for lease in wanted)
+        self._dialect.execute_first(driver, cursor, self._fence_text(len(wanted)), tuple(moments))
+        if cursor.rowcount != len(wanted):
+            for lease in wanted:
+                lease.see(cursor)
+            raise StoreUnavailable(NOT_AS_LEFT)
+
+    def _make_fence(self, rows: int) -> str:
+        columns = leases.c
+        row = [columns[name] == parameter(columns[name]) for name in ("part", "owner", "term", "beat")]
+        fence = update(leases).values(beat=columns.beat + literal_column("1"))
+        # Without its index MySQL would lock the rows of all servers.
+        fence = fence.where(or_(*[and_(*row)] * rows)).with_hint(FORCE, dialect_name="mysql")
+        return self._dialect.statements.text(fence)
 
     def committed(self) -> None:
         """A transaction that began with L{fence} is committed."""

@@ -37,6 +37,7 @@ INTERVAL: Final = 0.1
 """Seconds between two looks at the row."""
 LOCK_SECONDS: Final = 3.0
 """Seconds in which another server may bring the tables of an earlier version up to date."""
+NOT_AS_LEFT: Final = "the row of its lease is not as it was left"
 PATIENCE: Final = 30.0
 """Seconds of looks: a database that is slow each time tells nothing."""
 
@@ -341,18 +342,31 @@ class Lease:
         @raise StoreTaken: another server has the lease.
         @raise StoreUnavailable: the row is not as it was left.
         """
-        held = self._held
-        mine = (self.part.part, held.owner, held.term, held.beat)
+        mine = self.moment
         if status is None:
             self._dialect.execute_first(driver, cursor, self._fence_text, mine)
         else:
             self._dialect.execute_first(driver, cursor, self._tell_text, (status, *mine))
         if cursor.rowcount != 1:
-            cursor.execute(self._look_text, (self.part.part,))
-            rows = [lease_row(*found) for found in cursor.fetchall()]
-            if rows and self._tenure.is_anothers(rows[0]):
-                raise StoreTaken(f"another server has taken it: {_shown(rows[0])}")
-            raise StoreUnavailable("the row of its lease is not as it was left")
+            self.see(cursor)
+            raise StoreUnavailable(NOT_AS_LEFT)
+
+    @property
+    def moment(self) -> tuple[int, bytes, int, int]:
+        """By what its row is known, as it was left."""
+        held = self._held
+        return self.part.part, held.owner, held.term, held.beat
+
+    def see(self, cursor: DBAPICursor) -> None:
+        """
+        See whose the lease is.
+
+        @raise StoreTaken: another server has it.
+        """
+        cursor.execute(self._look_text, (self.part.part,))
+        rows = [lease_row(*found) for found in cursor.fetchall()]
+        if rows and self._tenure.is_anothers(rows[0]):
+            raise StoreTaken(f"another server has taken it: {_shown(rows[0])}")
 
     def committed(self) -> None:
         """A transaction that began with L{fence} is committed."""
