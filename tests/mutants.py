@@ -2315,8 +2315,8 @@ MUTANTS: Final = (
     Mutant(
         "an attempt that is over goes on",
         "broker/absences.py",
-        " or job.retries + 1 != attempt or",
-        " or",
+        "if job.retries + 1 != attempt or not may",
+        "if not may",
         "broker.test_absences",
     ),
     Mutant(
@@ -2329,9 +2329,16 @@ MUTANTS: Final = (
     Mutant(
         "a result of which a part is lost is taken for a whole one",
         "broker/absences.py",
-        "            and handle not in parts\n",
-        "",
+        "if job is None and handle not in parts:",
+        "if job is None:",
         "broker.test_absences",
+    ),
+    Mutant(
+        "what a worker has of a server that is gone is handed out once more",
+        "broker/storeevents.py",
+        "absences.claim_offered(later), now)",
+        "None, now)",
+        "broker.test_storeevents",
     ),
     Mutant(
         "who was said to be gone comes back to its jobs",
