@@ -8,9 +8,12 @@ Who has asked for it may withdraw it as long as nobody has begun.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from txgear.broker.records import JobRecord
+
+NO_RESULTS: Final[Mapping[int, bytes]] = MappingProxyType({})
 
 
 class Order(NamedTuple):
@@ -51,6 +54,7 @@ class Post(NamedTuple):
     @ivar over: numbers of orders that nobody asks for any more: begun or not, they are deleted.
     @ivar withdrawn: numbers of orders that are not to be carried out, if nobody has begun.
     @ivar waiting: numbers of orders whose answers it waits for.
+    @ivar results: numbers of jobs whose results it wants to read.
     """
 
     numbers: Sequence[int] = ()
@@ -59,6 +63,7 @@ class Post(NamedTuple):
     over: Sequence[int] = ()
     withdrawn: Sequence[int] = ()
     waiting: Sequence[int] = ()
+    results: Sequence[int] = ()
 
 
 class Mail(NamedTuple):
@@ -67,13 +72,15 @@ class Mail(NamedTuple):
 
     @ivar jobs: those of L{Post.numbers} and L{Post.uniques} that have a row. Of those that have a unique: all
         that have not ended, and the last ones of those that have.
-    @ivar answers: those of L{Post.waiting} that are there, by number.
+    @ivar answers: those of L{Post.waiting} that are there, by number; some of them, where they are large.
     @ivar withdrawn: those of L{Post.withdrawn} that nobody will ever carry out.
+    @ivar results: those of L{Post.results} that are kept and not empty, by number.
     """
 
     jobs: Sequence[Sighting]
     answers: Mapping[int, bytes]
     withdrawn: Set[int]
+    results: Mapping[int, bytes] = NO_RESULTS
 
 
 class Orders(NamedTuple):

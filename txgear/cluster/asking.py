@@ -9,25 +9,35 @@ is waited for the store is asked some times a second.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
+from txgear.broker.history import History
 from txgear.broker.inspection import readings
 from txgear.broker.model import Peer
 from txgear.broker.orders import Mail, Order, Post, Sighting
 from txgear.broker.records import LAST_NUMBER, JobRecord, Lease
+from txgear.broker.rights import READ, SEE, may
+from txgear.broker.states import DONE
 from txgear.broker.table import number_of_handle
 from txgear.cluster.letters import MOST_BYTES, Letter, described
 from txgear.errors import ServerError
 from txgear.interfaces import IPartedStore
 from txgear.journal.timer import Timer
-from txgear.server.elsewhere import PATIENCE, Progress, not_answered, not_read
+from txgear.server.elsewhere import PATIENCE, Kept, Progress, not_answered, not_read
 from txgear.server.jobserver import JobServer
 
 POLL_SECONDS: Final = 0.2
 """Seconds from one look for answers to the next."""
+PATIENT_SECONDS: Final = 1.0
+"""The same where all wait for the ends of jobs, which may take long."""
+RECENT_SECONDS: Final = 10.0
+"""Seconds for which an answer is looked for often."""
+MOST_READ: Final = 16 * 1024 * 1024
+"""Bytes of results that are read in one go; one may have more."""
 STATUS_SECONDS: Final = 2.0
 """Seconds in which a server is to say how far a job is; otherwise it does not seem to run."""
 DOUBT_SECONDS: Final = 3.0
@@ -41,14 +51,16 @@ class Given:
     An order that was given.
 
     @ivar answer: fires with what is answered.
+    @ivar since: when it was given, by the clock.
     @ivar due: when it is withdrawn, by the clock; C{None} for never.
     """
 
-    __slots__ = ("answer", "due")
+    __slots__ = ("answer", "due", "since")
 
-    def __init__(self, answer: Deferred[Letter], due: float | None) -> None:
+    def __init__(self, answer: Deferred[Letter], since: float, patience: float | None) -> None:
         self.answer = answer
-        self.due = due
+        self.since = since
+        self.due = None if patience is None else since + patience
 
 
 class Asking:
@@ -77,6 +89,8 @@ class Asking:
         self._uniques: dict[bytes, list[Deferred[list[Sighting]]]] = {}
         # Whoever asks for the status of the same job gets the same answer.
         self._statuses: dict[int, list[Deferred[Progress | None]]] = {}
+        # Done jobs whose results are to be read.
+        self._results: deque[tuple[JobRecord, Deferred[bytes]]] = deque()
         self._new: list[Order] = []
         self._over: list[int] = []
         self._given: dict[int, Given] = {}
@@ -92,6 +106,8 @@ class Asking:
         waiting += [
             each for several in (*self._numbers.values(), *self._uniques.values()) for each in several
         ]
+        waiting += [read for _, read in self._results]
+        self._results.clear()
         self._given.clear()
         self._numbers.clear()
         self._uniques.clear()
@@ -140,6 +156,37 @@ class Asking:
             return _handle(_newest(best).record) if best else None
 
         return self._see(self._uniques, unique).addCallback(seen)
+
+    def result(self, word: bytes, peer: Peer) -> Deferred[Kept | None]:
+        """See L{txgear.server.elsewhere.Elsewhere}."""
+        number = number_of_handle(word)
+        assert number is not None
+
+        def seen(found: list[Sighting]) -> Any:
+            record = next(
+                (each.record for each in _others(found) if _handle(each.record) in _handles(word)), None
+            )
+            if record is None or record.state != DONE or not 0 <= record.size <= MOST_BYTES:
+                return None
+            if not (may(peer, SEE, record.function) and may(peer, READ, record.function)):
+                return None
+            try:
+                history = History.from_bytes(record.history or b"{}")
+            except ValueError:
+                # Its server says what is to be said of that.
+                return None
+            if not history.complete:
+                return None
+            read: Deferred[bytes] = Deferred()
+            self._results.append((record, read))
+            self._go()
+            size = history.data_size + history.result_size
+            return read.addCallback(
+                lambda whole: Kept(_handle(record), history.data_size, whole) if len(whole) == size else None
+            )
+
+        kept: Deferred[Kept | None] = self._see(self._numbers, number).addCallback(seen)
+        return kept
 
     def pass_on(
         self, word: bytes, peer: Peer, kind: str, parts: Sequence[bytes], *, wait: float | None = 0.0
@@ -234,8 +281,7 @@ class Asking:
             )
         number = int.from_bytes(self._chance(8), "big") >> 1
         answer: Deferred[Letter] = Deferred(lambda cancelled: self._forget(number))
-        due = None if patience is None else self._clock.seconds() + patience
-        self._given[number] = Given(answer, due)
+        self._given[number] = Given(answer, self._clock.seconds(), patience)
         self._new.append(Order(number, sighting.part, letter))
         self._go()
         return answer
@@ -260,20 +306,41 @@ class Asking:
         uniques, self._uniques = self._uniques, {}
         new, self._new = self._new, []
         over, self._over = self._over, []
+        results = self._some_results()
         late = [number for number, each in self._given.items() if each.due is not None and now >= each.due]
-        post = Post(list(numbers), list(uniques), new, over, late, list(self._given))
+        post = Post(
+            list(numbers),
+            list(uniques),
+            new,
+            over,
+            late,
+            list(self._given),
+            [job.number for job, _ in results],
+        )
 
         def done(mail: Mail, asked: float, answered: float) -> None:
             self._is_busy = False
+            for record, read in results:
+                read.callback(mail.results.get(record.number, b""))
             self._hear(numbers, uniques, mail)
 
         def failed() -> None:
             self._is_busy = False
             self._over += over
+            for _, read in results:
+                read.errback(not_read())
             self._fail(numbers, uniques, new)
 
         self._is_busy = True
         self._errands.run(lambda store: _exchanged(store, post), done, failed)
+
+    def _some_results(self) -> list[tuple[JobRecord, Deferred[bytes]]]:
+        """The first results that are to be read, as many as fit into memory together."""
+        found, size = [], 0
+        while self._results and size < MOST_READ:
+            found.append(self._results.popleft())
+            size += found[-1][0].size
+        return found
 
     def _hear(
         self,
@@ -289,6 +356,11 @@ class Asking:
             if (given := self._given.pop(number, None)) is not None:
                 given.answer.errback(not_answered(is_begun=False))
         self._give_up()
+        if self._stopped:
+            for waiting in (*numbers.values(), *uniques.values()):
+                for each in waiting:
+                    each.errback(not_answered(is_begun=False))
+            return
         for number, waiting in numbers.items():
             for each in waiting:
                 each.callback([job for job in mail.jobs if job.record.number == number])
@@ -322,15 +394,18 @@ class Asking:
         for waiting in (*numbers.values(), *uniques.values()):
             for each in waiting:
                 each.errback(not_read())
-        self._timer.start(POLL_SECONDS)
+        if not self._stopped:
+            self._timer.start(POLL_SECONDS)
 
     def _go_on(self) -> None:
-        if self._stopped or self._is_busy:
+        if self._is_busy:
             return
-        if self._numbers or self._uniques or self._new or self._over:
+        if self._numbers or self._uniques or self._results or self._new or self._over:
             self._exchange()
         elif self._given:
-            self._timer.start(POLL_SECONDS)
+            last = self._clock.seconds() - RECENT_SECONDS
+            is_recent = any(each.since > last for each in self._given.values())
+            self._timer.start(POLL_SECONDS if is_recent else PATIENT_SECONDS)
 
 
 def _exchanged(store: IPartedStore, post: Post) -> Mail:

@@ -5,6 +5,7 @@ has changed is in the store.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -12,7 +13,7 @@ from twisted.logger import Logger
 
 from txgear.broker.orders import Order, Orders
 from txgear.broker.records import Lease
-from txgear.cluster.carrying import Carrying, Stop, too_large
+from txgear.cluster.carrying import STATUS, Carrying, Stop, too_large
 from txgear.cluster.letters import MOST_BYTES, Letter, refusal
 from txgear.errors import ServerError
 from txgear.interfaces import IPartedStore
@@ -27,6 +28,12 @@ ASKER_SECONDS: Final = 10.0
 """Seconds after which an order is given up whose asker nobody has seen since."""
 
 
+MOST_STARTED: Final = 16
+"""Orders that are started at once; others follow when it is seen how large their answers are."""
+MOST_HELD: Final = 32 * 1024 * 1024
+"""Bytes of answers that are on their way to the store, from which on no more orders are started."""
+
+
 class Begun:
     """
     An order that is being carried out.
@@ -36,16 +43,18 @@ class Begun:
     @ivar since: when it was heard of, by the clock.
     @ivar stop: ends it where nobody waits for it any more.
     @ivar answer: what has come of it; empty as long as nothing has.
+    @ivar is_over: whether nobody asks for it any more.
     """
 
-    __slots__ = ("answer", "asker", "job", "since", "stop")
+    __slots__ = ("answer", "asker", "is_over", "job", "since", "stop")
 
-    def __init__(self, job: int, asker: bytes, since: float) -> None:
-        self.job = job
-        self.asker = asker
+    def __init__(self, since: float) -> None:
+        self.job = 0
+        self.asker = b""
         self.since = since
         self.stop: Stop = lambda: None
         self.answer = b""
+        self.is_over = False
 
 
 class Obeying:
@@ -66,6 +75,8 @@ class Obeying:
         self._leases = leases
         self._carrying = Carrying(server)
         self._begun: dict[int, Begun] = {}
+        # Those that are still to be started.
+        self._waiting: deque[tuple[Begun, Letter]] = deque()
         self._timer = Timer(server.clock, self._look)
         self._settling = Timer(server.clock, self._settle)
         self._is_answering = False
@@ -81,6 +92,7 @@ class Obeying:
         self._stopped = True
         self._timer.cancel()
         self._settling.cancel()
+        self._waiting.clear()
         begun, self._begun = self._begun, {}
         for each in begun.values():
             if not each.answer:
@@ -110,6 +122,7 @@ class Obeying:
     def _drop(self, number: int) -> None:
         """Nobody asks for it any more."""
         begun = self._begun.pop(number)
+        begun.is_over = True
         if not begun.answer:
             begun.stop()
 
@@ -125,24 +138,51 @@ class Obeying:
     # Carrying out
 
     def _begin(self, order: Order) -> None:
-        begun = Begun(0, b"", self._clock.seconds())
-        self._begun[order.number] = begun
+        begun = self._begun[order.number] = Begun(self._clock.seconds())
+        try:
+            asked = Letter.from_bytes(order.asked)
+            begun.job, begun.asker = asked.head["job"], bytes.fromhex(asked.head["server"])
+            is_short = asked.head["kind"] == STATUS
+        except Exception:
+            self._is_defect(begun)
+            return
+        if is_short:
+            self._start(begun, asked)
+        else:
+            self._waiting.append((begun, asked))
 
+    def _start_some(self) -> None:
+        """Start orders, as long as there is room for what comes of them."""
+        held = sum(len(begun.answer) for begun in self._begun.values())
+        for _ in range(MOST_STARTED if held < MOST_HELD else 0):
+            if not self._waiting:
+                return
+            begun, asked = self._waiting.popleft()
+            if not begun.is_over:
+                self._start(begun, asked)
+        if self._waiting:
+            self._settling.start(SETTLE_SECONDS)
+
+    def _start(self, begun: Begun, asked: Letter) -> None:
         def done(letter: Letter) -> None:
             answer = letter.to_bytes()
             begun.answer = answer if len(answer) <= MOST_BYTES else refusal(too_large()).to_bytes()
             self._settling.start(0.0)
 
         try:
-            asked = Letter.from_bytes(order.asked)
-            begun.job, begun.asker = asked.head["job"], bytes.fromhex(asked.head["server"])
             begun.stop = self._carrying.begin(asked, done)
         except Exception:
-            self.log.failure("an order of another server cannot be carried out")
-            done(refusal(ServerError("A defect in the server that has the job; its log has more", "DEFECT")))
+            self._is_defect(begun)
+
+    def _is_defect(self, begun: Begun) -> None:
+        self.log.failure("an order of another server cannot be carried out")
+        error = ServerError("A defect in the server that has the job; its log has more", "DEFECT")
+        begun.answer = refusal(error).to_bytes()
+        self._settling.start(0.0)
 
     def _settle(self) -> None:
-        """Answer those of which the store has what they have changed."""
+        """Start what waits, and answer those of which the store has what they have changed."""
+        self._start_some()
         ready: dict[int, bytes] = {}
         for number, begun in self._begun.items():
             if not begun.answer:

@@ -12,14 +12,13 @@ from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear.broker.model import Job, Reply
 from txgear.broker.rights import SEE, may, seen_by, sees
 from txgear.broker.states import DONE, RUNNING
 from txgear.broker.stock import Then
-from txgear.errors import ArgumentTooLarge, ServerError
+from txgear.errors import ArgumentTooLarge
 from txgear.protocol import sched
 from txgear.protocol.constants import (
     ERROR,
@@ -43,7 +42,7 @@ from txgear.protocol.constants import (
     SUBMIT_REDUCE_JOB_BACKGROUND,
 )
 from txgear.protocol.packets import Data, Packet, decimal, reduce_workload
-from txgear.server.elsewhere import Progress
+from txgear.server.elsewhere import Progress, error_of
 from txgear.server.gearconnection import GearConnection, Request
 
 NOT_READ: Final = (ERROR, b"NOT_READ", b"The store does not answer")
@@ -52,8 +51,6 @@ YEAR: Final = 366 * 86400.0
 """Seconds within which a date comes again; that it is another day of the week then is hardly meant."""
 INT64: Final = 2**63
 """The first number that a time in seconds cannot be."""
-
-log = Logger()
 
 
 def _submit(priority: int, background: bool) -> Request:
@@ -215,13 +212,10 @@ def _ask_elsewhere(
             here(server.seconds())
 
     def failed(failure: Failure) -> None:
-        error = failure.value
-        if not isinstance(error, ServerError):
-            failure.raiseException()
+        error = error_of(failure)
         server.outbox.release(reply, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
 
-    done = asked.addCallback(come).addErrback(failed)
-    _ = done.addErrback(lambda failure: log.failure("a defect in an answer from another server", failure))
+    _ = asked.addCallback(come).addErrback(failed)
 
 
 def _warn_of_rare_date(connection: GearConnection, function: bytes, due: float) -> None:

@@ -11,9 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from txgear.broker.model import Peer
 from txgear.errors import ServerError
+
+log = Logger()
 
 COMMAND: Final = "command"
 """A text command: its line; the answer is all that is written for it."""
@@ -46,6 +50,20 @@ class Progress(NamedTuple):
     numerator: int = 0
     denominator: int = 0
     clients: int = 0
+
+
+class Kept(NamedTuple):
+    """
+    What a job of another server has brought, which is done.
+
+    @ivar handle: its handle.
+    @ivar data_size: bytes that its worker sent before the last of it.
+    @ivar whole: these and that.
+    """
+
+    handle: bytes
+    data_size: int
+    whole: bytes
 
 
 class Elsewhere(Protocol):
@@ -88,6 +106,16 @@ class Elsewhere(Protocol):
         @param wanted: whether a job of a function counts.
         """
 
+    def result(self, word: bytes, peer: Peer) -> Deferred[Kept | None]:
+        """
+        What a job has brought, as the store has it: that server need not be asked.
+
+        @param word: the job's handle, as it is shown or as it is; one that another server L{may_have}.
+        @param peer: who asks.
+        @return: C{None} where that cannot be told so: the job is not done, nothing or too much is kept, the
+            peer may not read it, or no other server has it. L{pass_on} knows then.
+        """
+
     def pass_on(
         self, word: bytes, peer: Peer, kind: str, parts: Sequence[bytes], *, wait: float | None = 0.0
     ) -> Deferred[list[bytes] | None]:
@@ -112,6 +140,17 @@ def not_answered(is_begun: bool) -> ServerError:
     """
     doubt = "; it is not known whether it is done" if is_begun else ""
     return ServerError(f"The server that has the job does not answer{doubt}", NOT_ANSWERED)
+
+
+def error_of(failure: Failure) -> ServerError:
+    """
+    The error that a peer is told where something of another server has failed. What is no L{ServerError} is a
+    defect, which is logged.
+    """
+    if isinstance(failure.value, ServerError):
+        return failure.value
+    log.failure("a defect in an answer from another server", failure)
+    return ServerError("A defect in the server; its log has more", "DEFECT")
 
 
 def not_read() -> ServerError:

@@ -22,9 +22,9 @@ from txgear.broker.history import MOST_TEXT, History
 from txgear.broker.load import load
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import READ, SEE, check, knows, may, seen_by
-from txgear.broker.states import DEAD, STATE_NAMES
+from txgear.broker.states import DEAD, DONE, STATE_NAMES
 from txgear.broker.stock import Then
-from txgear.errors import AccessDenied, ArgumentTooLarge, InvalidArgument, PolicyError, ServerError
+from txgear.errors import AccessDenied, ArgumentTooLarge, InvalidArgument, PolicyError
 from txgear.policies import FORMER_NAMES, former_names
 from txgear.protocol.constants import (
     FUNCTION_LOAD,
@@ -58,7 +58,7 @@ from txgear.protocol.textlines import for_line, shown, text, unescaped
 from txgear.protocol.traces import Trace
 from txgear.quantities import MOST_SECONDS, duration
 from txgear.server.elsewhere import RESULT as ANOTHERS_RESULT
-from txgear.server.elsewhere import Elsewhere
+from txgear.server.elsewhere import Elsewhere, Kept, error_of
 from txgear.server.jobserver import JobServer
 from txgear.server.steering import read_state
 
@@ -177,6 +177,8 @@ class Extension:
         self._watched: dict[bytes, tuple[Job, Callable[[float], None]]] = {}
         # Requests whose jobs are still to be had in memory, by their tokens.
         self._loading: dict[bytes, object] = {}
+        # Those of them that wait for the ends of jobs of other servers, with their handles.
+        self._passed_on: dict[bytes, bytes] = {}
         # Jobs that have ended, whose results are to be read.
         self._ended_requests: deque[tuple[bytes, Job]] = deque()
         self._reading = 0
@@ -202,6 +204,11 @@ class Extension:
             if not self._may_read(token, job.handle, job):
                 stop(self._server.seconds())
                 self._take_watched(token)
+        for token, handle in list(self._passed_on.items()):
+            # The other server knows what the peer could do when it asked.
+            self._forget(token)
+            if (elsewhere := self._server.elsewhere) is not None:
+                self._pass_on(elsewhere, token, handle, b"1")
 
     @property
     def waits(self) -> int:
@@ -299,8 +306,18 @@ class Extension:
         self._await(token, b"", asked, come)
 
     def _ask_elsewhere(self, elsewhere: Elsewhere, token: bytes, handle: bytes, wait: bytes) -> None:
-        """Answer a request for a job that another server has, as that one does."""
+        """Answer a request for a job of another server: with what the store has, or as that one does."""
 
+        def read(kept: Kept | None) -> None:
+            if kept is None:
+                self._pass_on(elsewhere, token, handle, wait)
+            else:
+                size, outcome = kept.data_size, STATE_NAMES[DONE].encode("ascii")
+                self._answer(token, kept.handle, outcome, kept.whole[:size], kept.whole[size:])
+
+        self._await(token, handle, elsewhere.result(handle, self._peer), read)
+
+    def _pass_on(self, elsewhere: Elsewhere, token: bytes, handle: bytes, wait: bytes) -> None:
         def come(parts: list[bytes] | None) -> None:
             if parts is None:
                 self._look_here(token, handle, b"", b"", wait)
@@ -314,6 +331,9 @@ class Extension:
             (token, handle, b"", b"", wait),
             wait=None if wait == b"1" else 0.0,
         )
+        if wait == b"1":
+            self._passed_on[token] = handle
+            self._server.guard.waiting[self._peer] = self.rejudge
         self._await(token, handle, asked, come)
 
     def _await(self, token: bytes, handle: bytes, asked: Deferred[T], come: Callable[[T], None]) -> None:
@@ -334,25 +354,27 @@ class Extension:
 
         def answered(found: T) -> None:
             if not is_over():
-                del self._loading[token]
+                self._answered(token)
                 come(found)
 
         def failed(failure: Failure) -> None:
-            if is_over():
-                return
-            del self._loading[token]
-            if not isinstance(failure.value, ServerError):
-                failure.raiseException()
-            self._refuse(token, handle, failure.value.text)
+            if not is_over():
+                self._answered(token)
+                self._refuse(token, handle, error_of(failure).text)
 
-        done = asked.addCallbacks(answered, failed)
-        _ = done.addErrback(lambda failure: log.failure("a defect in an answer from another server", failure))
+        _ = asked.addCallbacks(answered, failed).addErrback(error_of)
 
     def _forget(self, token: bytes) -> None:
         """Wait no more for the job of a request."""
-        asked = self._loading.pop(token, None)
+        asked = self._answered(token)
         if isinstance(asked, Deferred):
             asked.cancel()
+
+    def _answered(self, token: bytes) -> object:
+        """A request does not wait for a job any more; what it has waited for."""
+        self._passed_on.pop(token, None)
+        self._wait_for_less()
+        return self._loading.pop(token, None)
 
     def _find(self, handle: bytes) -> Job | None:
         broker = self._broker
@@ -436,9 +458,12 @@ class Extension:
 
     def _take_watched(self, token: bytes) -> Job:
         job, _ = self._watched.pop(token)
-        if not self._watched:
-            self._server.guard.waiting.pop(self._peer, None)
+        self._wait_for_less()
         return job
+
+    def _wait_for_less(self) -> None:
+        if not (self._watched or self._passed_on):
+            self._server.guard.waiting.pop(self._peer, None)
 
     def _answer_some(self) -> None:
         """

@@ -12,7 +12,6 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear._version import __version__
@@ -41,11 +40,9 @@ from txgear.server import (
     taskcommands,
     workercommands,
 )
-from txgear.server.elsewhere import COMMAND
+from txgear.server.elsewhere import COMMAND, error_of
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import AT_ONCE, Listing
-
-log = Logger()
 
 Command = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply | Listing"]
 
@@ -74,13 +71,9 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
             server.outbox.release(reply, TEXT, bytes(found))
 
     def failed(failure: Failure) -> None:
-        error = failure.value
-        if not isinstance(error, ServerError):
-            failure.raiseException()
-        server.outbox.release(reply, TEXT, textlines.refused(error))
+        server.outbox.release(reply, TEXT, textlines.refused(error_of(failure)))
 
-    done = elsewhere.pass_on(handle, peer, COMMAND, (line,)).addCallback(come).addErrback(failed)
-    _ = done.addErrback(lambda failure: log.failure("a defect in an answer from another server", failure))
+    _ = elsewhere.pass_on(handle, peer, COMMAND, (line,)).addCallback(come).addErrback(failed)
     return reply
 
 

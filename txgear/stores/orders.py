@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from txgear.broker.orders import Order
 from txgear.stores.schema import leases, orders
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from txgear.stores.statements import Statements
 
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of answers that are read in one go; one may have more."""
 BEGUN: Final = b""
 """What stands in place of the answer once an order is being carried out."""
 
@@ -62,8 +64,11 @@ class OrderTable:
             )
         )
         self._answers_text = cache(
+            lambda keys: text(select(columns.number, columns.answer).where(one_of(columns.number, keys)))
+        )
+        self._sizes_text = cache(
             lambda keys: text(
-                select(columns.number, columns.answer).where(
+                select(columns.number, func.length(columns.answer)).where(
                     one_of(columns.number, keys), self._is_answered(begun)
                 )
             )
@@ -91,10 +96,18 @@ class OrderTable:
         return gone
 
     def answers(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
-        """The answers that are there, by number."""
-        found: dict[int, bytes] = {}
+        """The answers that are there, by number; some of them, where they are large."""
+        ready: list[int] = []
+        left = MOST_BYTES
         for part in self._statements.key_lists(numbers):
-            cursor.execute(self._answers_text(len(part)), (*part, BEGUN))
+            cursor.execute(self._sizes_text(len(part)), (*part, BEGUN))
+            for number, size in cursor.fetchall():
+                if left > 0:
+                    ready.append(number)
+                left -= size
+        found: dict[int, bytes] = {}
+        for part in self._statements.key_lists(ready):
+            cursor.execute(self._answers_text(len(part)), part)
             found.update((number, bytes(answer)) for number, answer in cursor.fetchall())
         return found
 

@@ -271,7 +271,8 @@ class PartedStore(SqlStore):
             orders.give(cursor, post.new)
             withdrawn = orders.withdraw(cursor, post.withdrawn)
             answers = orders.answers(cursor, [each for each in post.waiting if each not in withdrawn])
-            return Mail(self._sightings(cursor, post), answers, withdrawn)
+            results = self._statements.results(cursor, post.results)
+            return Mail(self._sightings(cursor, post), answers, withdrawn, results)
 
         # An order is in nobody's part: who gives it need not have any.
         return self._run(work, writes=False)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 
-from txgear.server.elsewhere import HTTP, Elsewhere
+from txgear.server.elsewhere import HTTP, Elsewhere, Kept
 from txgear.web.answers import Answer
 from txgear.web.request import WebRequest
 
@@ -22,30 +22,43 @@ OWN: Final = "txgear-"
 
 
 def passed_on(
-    elsewhere: Elsewhere, request: WebRequest, word: bytes, here: Callable[[], Any]
+    elsewhere: Elsewhere, request: WebRequest, word: bytes, here: Callable[[], Any], target: bytes = b""
 ) -> Deferred[Any]:
     """
     Have a request carried out by the server that has the job which it names.
 
     @param word: the job's handle; one that another server may have.
     @param here: carries it out, where no other server has that job.
+    @param target: what is asked there; by default what is asked here.
     @return: fires with the answer.
     @raise Problem: its query makes no sense.
     """
+    route = request.route
+    assert route is not None
+    operation = route.operation
+    query = None if operation is None or operation.query is None else request.query(operation.query)
+    wait = getattr(query, "wait", None) or 0.0
 
     def come(parts: list[bytes] | None) -> Any:
         return here() if parts is None else answer_of(parts[0])
 
-    assert request.route is not None
-    operation = request.route.operation
-    query = None if operation is None or operation.query is None else request.query(operation.query)
-    wait = getattr(query, "wait", None) or 0.0
-    return elsewhere.pass_on(word, request.peer, HTTP, (request_bytes(request),), wait=wait).addCallback(come)
+    def pass_on() -> Deferred[Any]:
+        asked = (request_bytes(request, target),)
+        return elsewhere.pass_on(word, request.peer, HTTP, asked, wait=wait).addCallback(come)
+
+    answer_kept = route.kept
+    if answer_kept is None:
+        return pass_on()
+
+    def read(kept: Kept | None) -> Any:
+        return pass_on() if kept is None else answer_kept(request, kept)
+
+    return elsewhere.result(word, request.peer).addCallback(read)
 
 
-def request_bytes(request: WebRequest) -> bytes:
-    """A request, as HTTP/1.0 has it."""
-    target = request.target + (b"?" + request.query_text if request.query_text else b"")
+def request_bytes(request: WebRequest, target: bytes = b"") -> bytes:
+    """A request, as HTTP/1.0 has it; with another target, if one is said."""
+    target = target or request.target + (b"?" + request.query_text if request.query_text else b"")
     body = request.raw_body
     headers = [("Host", "localhost")]
     headers += [(name, value) for name in PASSED_ON if (value := request.header(name))]

@@ -66,6 +66,8 @@ class Route:
         default those that the operation says; empty where the endpoint looks itself.
     @ivar anybody: whether one needs no right to use HTTP: it is where one says who one is.
     @ivar page: whether it is for people: it takes forms, and problems are answered as pages to browsers.
+    @ivar kept: answers a request for what a job of another server has brought, which is a
+        L{Kept<txgear.server.elsewhere.Kept>}; C{None} where that is not what is asked for.
     """
 
     method: str
@@ -76,3 +78,4 @@ class Route:
     types: tuple[str, ...] | None = None
     page: bool = False
     anybody: bool = False
+    kept: Callable[..., Any] | None = None

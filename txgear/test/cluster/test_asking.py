@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from txgear.cluster.asking import MOST_ORDERS, STATUS_SECONDS
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+
+from txgear.cluster.asking import DOUBT_SECONDS, MOST_ORDERS, STATUS_SECONDS
 from txgear.daemon.config import parse_config
+from txgear.errors import ServerError
 from txgear.protocol.constants import (
     ECHO_REQ,
     ECHO_RES,
     ERROR,
+    GET_RESULT,
     GET_STATUS,
     GET_STATUS_UNIQUE,
+    OPTION_REQ,
     STATUS_RES,
     STATUS_RES_UNIQUE,
     WORK_COMPLETE,
     WORK_STATUS,
 )
 from txgear.protocol.packets import request, response
+from txgear.server.elsewhere import COMMAND, PATIENCE
 from txgear.test.support.cluster import LEASE, SIZE
 from txgear.test.support.orders import OrdersTestCase, handle, status
 
@@ -136,3 +144,118 @@ class StatusTests(OrdersTestCase):
                 self.ask(request(GET_STATUS_UNIQUE, unique)),
                 response(STATUS_RES_UNIQUE, unique, known, *[b"0"] * 4),
             )
+
+
+class AskingTests(OrdersTestCase):
+    """What else may come between."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asking = self.b.member.elsewhere
+        self.peer = self.client.protocol.peer
+
+    def pass_on(self, number: int = 1, wait: float | None = 0.0) -> Deferred[list[bytes] | None]:
+        return self.asking.pass_on(
+            handle(number), self.peer, COMMAND, [b"job %b" % handle(number)], wait=wait
+        )
+
+    def code(self, failed: Deferred[Any]) -> str:
+        return str(self.failureResultOf(failed, ServerError).value.code)
+
+    def test_the_store_fails_as_an_order_is_given(self) -> None:
+        """It may be there all the same, and is taken back."""
+        self.submit()
+        passed = self.pass_on()
+        self.b.thread.until_done = 0.1
+        self.world.run(0.05)
+        self.b.store.faults.append("exchange")
+        self.world.run(1)
+        self.assertEqual(self.code(passed), "NOT_READ")
+        self.world.run(1)
+        self.assertEqual(self.world.database.orders, {})
+
+    def test_the_store_fails_for_long(self) -> None:
+        self.submit()
+        passed = self.pass_on()
+        self.a.freeze()
+        self.world.run(0.1)
+        self.b.store.is_cut = True
+        self.world.run(PATIENCE + DOUBT_SECONDS - 0.5)
+        self.assertNoResult(passed)
+        self.world.run(1)
+        self.assertIn("not known", self.failureResultOf(passed, ServerError).value.text)
+
+    def test_a_result_that_cannot_be_read(self) -> None:
+        self.keep_results()
+        self.submit()
+        self.grab().tell(request(WORK_COMPLETE, handle(1), b"done"))
+        self.world.run(0.3)
+        found = self.asking.result(handle(1), self.peer)
+        self.b.thread.until_done = 0.1
+        self.world.run(0.05)
+        self.b.store.faults += ["exchange", "exchange"]
+        self.world.run(1)
+        self.assertEqual(self.code(found), "NOT_READ")
+
+    def test_a_result_that_is_not_whole(self) -> None:
+        self.keep_results(bytes=3)
+        self.submit()
+        self.grab().tell(request(WORK_COMPLETE, handle(1), b"done"))
+        self.world.run(0.3)
+        found = self.asking.result(handle(1), self.peer)
+        self.world.run(0.3)
+        self.assertIsNone(self.successResultOf(found))
+
+    def test_it_ends_while_a_result_is_read(self) -> None:
+        self.keep_results()
+        self.submit()
+        self.grab().tell(request(WORK_COMPLETE, handle(1), b"done"))
+        self.world.run(0.3)
+        found = self.asking.result(handle(1), self.peer)
+        self.b.member.stop()
+        self.world.run(0.3)
+        self.assertEqual(self.code(found), "NOT_ANSWERED")
+        self.assertEqual(self.code(self.asking.status_of_unique(b"u", lambda function: True)), "NOT_ANSWERED")
+
+    def test_nobody_waits_any_more(self) -> None:
+        self.submit()
+        early, late = self.pass_on(), self.pass_on()
+        early.cancel()
+        self.failureResultOf(early, CancelledError)
+        self.a.freeze()
+        self.world.run(0.2)
+        self.assertEqual(len(self.world.database.orders), 1)
+        late.cancel()
+        self.failureResultOf(late, CancelledError)
+        self.world.run(0.2)
+        self.assertEqual(self.world.database.orders, {})
+
+    def test_many_that_wait(self) -> None:
+        self.submit()
+        passed = [self.pass_on(wait=None) for _ in range(MOST_ORDERS + 1)]
+        self.a.freeze()
+        self.world.run(0.2)
+        self.assertEqual(self.code(passed[-1]), "TOO_MANY_ORDERS")
+        found = self.asking.status(handle(1))
+        self.world.run(0.2)
+        self.assertEqual(self.code(found), "TOO_MANY_ORDERS")
+        self.a.thaw()
+        self.world.run(8)
+        self.assertEqual(len([each for each in passed if self.successOf(each)]), MOST_ORDERS)
+
+    @staticmethod
+    def successOf(passed: Deferred[list[bytes] | None]) -> bool:  # noqa: N802
+        return isinstance(passed.result, list)
+
+    def test_a_defect(self) -> None:
+        """It is told, and the connection goes on."""
+        self.submit()
+        broken: Deferred[Any] = fail(ZeroDivisionError())
+        self.patch(self.asking, "status", lambda handle: broken)
+        self.patch(self.asking, "pass_on", lambda *_, **__: fail(ZeroDivisionError()))
+        self.patch(self.asking, "result", lambda *_: fail(ZeroDivisionError()))
+        self.assertIn(b"its log has more", self.ask(request(GET_STATUS, handle(1))))
+        self.assertIn(b"its+log+has+more", self.ask(b"job H:test:1\n"))
+        self.ask(request(OPTION_REQ, b"txgear-1"))
+        self.assertIn(b"its log has more", self.ask(request(GET_RESULT, b"t", handle(1), b"", b"", b"0")))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)

@@ -21,6 +21,9 @@ from txgear.protocol.constants import (
     OPTION_REQ,
     RESULT,
     WORK_COMPLETE,
+    WORK_DATA,
+    WORK_EXCEPTION,
+    WORK_FAIL,
 )
 from txgear.protocol.packets import request, response
 from txgear.server import elsewhere
@@ -198,6 +201,81 @@ class ResultTests(OrdersTestCase):
         heard = self.ask(request(GET_RESULT, b"t", b"", b"g", b"u", b"0"))
         self.assertEqual(heard, response(RESULT, b"t", b"", b"unknown", b"0", b""))
 
+    def test_one_that_is_kept_comes_from_the_store(self) -> None:
+        self.submit()
+        self.complete()
+        self.a.freeze()
+        self.assertEqual(self.get(1, seconds=0.1), self.result(b"done", b"done"))
+        self.assertEqual(self.world.database.orders, {})
+
+    def test_of_others_its_server_is_asked(self) -> None:
+        """One that has failed, or of which too little is kept, or nothing that can be read."""
+        self.submit(4)
+        for number in (1, 2, 3):
+            worker = self.grab()
+            if number == 1:
+                worker.tell(request(WORK_DATA, handle(1), b"da"), request(WORK_FAIL, handle(1)))
+            else:
+                worker.tell(request(WORK_COMPLETE, handle(number), b"done"))
+        self.world.run(0.2)
+        rows = self.world.database.rows
+        rows._jobs[2] = rows._jobs[2]._replace(history=b"x")
+        del rows._results[3]
+        self.assertEqual(self.get(1), response(RESULT, b"t", handle(1), b"failed", b"2", b"da"))
+        self.assertIn(b"cannot be read", self.get(2))
+        self.assertIn(b"refused", self.get(3))
+
+    def test_rights_for_a_result(self) -> None:
+        rules = """
+            [[access]]
+            identities = ["nobody"]
+            allow = ["see"]
+        """
+        self.submit(2)
+        self.complete()
+        self.get(2, b"1")
+        self.b.server.guard.replace(parse_config(rules, "test").access)
+        self.world.run(1.5)
+        refused = response(RESULT, b"t", handle(2), b"refused", b"-", b"Not allowed: read f")
+        self.assertEqual(self.client.heard(), refused)
+        self.assertIn(b"refused", self.get(1))
+        self.b.server.guard.replace(parse_config(rules.replace("see", "read"), "test").access)
+        self.world.run(0.1)
+        self.assertIn(b"unknown", self.get(1))
+
+    def test_rights_change_while_one_is_waited_for(self) -> None:
+        rules = """
+            [[access]]
+            identities = ["nobody"]
+            allow = ["see", "read"]
+        """
+        self.submit()
+        self.get(1, b"1")
+        self.b.server.guard.replace(parse_config(rules, "test").access)
+        self.world.run(1)
+        self.assertEqual(self.rows(), 1)
+        self.complete()
+        self.world.run(1)
+        self.assertEqual(self.client.heard(), self.result(b"done", b"done"))
+        self.assertEqual(self.b.server.guard.waiting, {})
+
+    def test_many_that_are_large(self) -> None:
+        """They are not all in memory at once, and all come."""
+        self.submit(20)
+        worker = self.a.connect()
+        worker.tell(request(CAN_DO, b"f"), request(GRAB_JOB) * 20)
+        self.world.run(0.2)
+        size = 2_000_000
+        for number in range(1, 21):
+            worker.tell(request(WORK_EXCEPTION, handle(number), bytes(size)))
+            self.world.run(0.1)
+        asked = [
+            request(GET_RESULT, b"%d" % number, handle(number), b"", b"", b"0") for number in range(1, 21)
+        ]
+        heard = self.ask(b"".join(asked), 8)
+        self.assertEqual(heard.count(b"failed"), 20)
+        self.assertGreater(len(heard), 20 * size)
+
     def test_one_that_is_waited_for(self) -> None:
         self.submit()
         self.assertEqual(self.get(1, b"1", 60), b"")
@@ -243,9 +321,9 @@ class ResultTests(OrdersTestCase):
 
     def test_an_answer_that_is_too_large(self) -> None:
         self.submit()
-        self.grab().tell(request(WORK_COMPLETE, handle(1), bytes(MOST_BYTES)))
+        self.grab().tell(request(WORK_COMPLETE, handle(1), bytes(MOST_BYTES + 1)))
         self.world.run(0.2)
-        self.assertIn(b"ask the server that has the job", self.get(1))
+        self.assertIn(b"ask the server that has the job", self.get(1)[:200])
 
     def test_what_makes_no_sense_there(self) -> None:
         self.submit()
@@ -310,6 +388,32 @@ class HttpTests(OrdersTestCase):
         worker.tell(request(WORK_COMPLETE, handle(1), b"done"))
         found = self.call("GET", "1/result?wait=9")
         self.assertEqual((found.status, found.body, found.headers["Txgear-Data-Size"]), (200, b"done", "0"))
+        self.assertEqual(self.find("u").status, 404)
+
+    def find(self, unique: str, seconds: float = ANSWERED) -> WebAnswer:
+        peer = WebPeer(self.webs[self.b].factory(("localhost",)), HttpTransport())
+        peer.ask_web("GET", f"/api/v1/results?unique={unique}&function=f", self.headers)
+        self.world.run(seconds)
+        return peer.web_answer()
+
+    def test_a_result_by_its_unique(self) -> None:
+        policies = Policies([("f", CLASSIC.with_settings({"results": "1h"}))])
+        self.a.server.broker.operations.set_policies(policies, self.world.clock.seconds())
+        self.submit(unique=b"u")
+        self.submit(unique=b"v")
+        self.assertEqual(self.find("u").status, 202)
+        worker = self.grab()
+        worker.tell(request(WORK_COMPLETE, handle(1), bytes(100_000)), request(GRAB_JOB))
+        worker.tell(request(WORK_COMPLETE, handle(2), b"done"))
+        self.world.run(0.2)
+        self.a.freeze()
+        found = self.find("u", 0.2)
+        self.assertEqual((found.status, len(found.body)), (200, 100_000))
+        self.assertEqual(found.headers["Content-Length"], "100000")
+        head = self.call("HEAD", "1/result", seconds=0.2)
+        self.assertEqual((head.status, head.body, head.headers["Content-Length"]), (200, b"", "100000"))
+        self.assertEqual(self.find("v", 0.2).body, b"done")
+        self.assertEqual(self.webs[self.b].payloads.held, 0)
 
     def test_a_server_that_does_not_answer(self) -> None:
         self.submit()

@@ -130,7 +130,10 @@ class Database:
             if record.number in post.numbers or record.unique in post.uniques:
                 (part,) = (row.part for row in self.leases.values() if record.number in row)
                 seen.append(Sighting(record, part, part in ours))
-        return Mail(seen, {number: answer for number, answer in rows.items() if answer}, gone)
+        results = {
+            number: self.rows._results[number] for number in post.results if number in self.rows._results
+        }
+        return Mail(seen, {number: answer for number, answer in rows.items() if answer}, gone, results)
 
     def write(self, batch: Batch) -> None:
         """What a real one decides: who is first with a name, or with a time of a schedule."""

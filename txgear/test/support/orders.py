@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, STATUS_RES
 from txgear.protocol.packets import request, response
 from txgear.test.support.cluster import Node, World
@@ -53,6 +56,11 @@ class OrdersTestCase(SynchronousTestCase):
         peer.tell(asked)
         self.world.run(seconds)
         return peer.heard()
+
+    def keep_results(self, **bounds: Any) -> None:
+        """Have the first server keep what jobs bring, within these bounds."""
+        policies = Policies([("f", CLASSIC.with_settings({"results": {"keep": "1h", **bounds}}))])
+        self.a.server.broker.operations.set_policies(policies, self.world.clock.seconds())
 
     def rows(self) -> int:
         """Orders that the database has, a moment later."""

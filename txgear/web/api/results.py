@@ -17,13 +17,15 @@ from txgear.broker import inspection
 from txgear.broker.archive import history_of
 from txgear.broker.history import History
 from txgear.broker.model import Job
-from txgear.broker.rights import READ, check, knows, seen_by
+from txgear.broker.rights import READ, SEE, check, knows, may, seen_by
 from txgear.broker.states import DEAD, DONE
 from txgear.protocol.textlines import unescaped
+from txgear.server.elsewhere import Kept
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import outcomes
 from txgear.web.api.finding import as_sent
 from txgear.web.api.outcomes import NO_RESULT, Pending
+from txgear.web.elsewhere import passed_on
 from txgear.web.loading import when_named, while_held
 from txgear.web.payloads import PIECE, Sending
 from txgear.web.request import WebRequest
@@ -236,6 +238,7 @@ class Results:
     """Finds jobs, and answers what became of them."""
 
     def __init__(self, web: Web) -> None:
+        self._server = web.server
         self._broker = web.server.broker
 
     def by_handle(self, request: WebRequest, handle: str) -> Answer | Deferred[Answer | None]:
@@ -259,9 +262,43 @@ class Results:
                 for unique in uniques:
                     if (job := self._broker.named(function, unique, wanted)) is not None:
                         return while_held(request, (job,), ResultWait(request, job, wait).answer)
-            raise _unknown()
+            return self._elsewhere(request, functions[0], uniques[0], wait)
 
         return when_named(request, uniques, find)
+
+    def _elsewhere(self, request: WebRequest, function: bytes, unique: bytes, wait: float | None) -> Any:
+        """The same of a job that another server has."""
+        elsewhere = self._server.elsewhere
+        if elsewhere is None:
+            raise _unknown()
+
+        def unknown() -> Any:
+            raise _unknown()
+
+        def come(handle: bytes | None) -> Any:
+            if handle is None:
+                return unknown()
+            query = "" if wait is None else f"?wait={wait:g}"
+            target = f"{outcomes.result_path(handle)}{query}".encode("ascii")
+            return passed_on(elsewhere, request, handle, unknown, target)
+
+        return elsewhere.handle_of(function, unique, partial(may, request.peer, SEE)).addCallback(come)
+
+    @staticmethod
+    def kept(request: WebRequest, kept: Kept) -> Answer | None:
+        """The result of a job of another server that is done."""
+        handle, data_size, whole = kept
+        size = len(whole)
+        if size <= PIECE:
+            return outcomes.done(handle, whole, data_size)
+        release = request.web.payloads.hold(size)
+        headers = {**outcomes.done_headers(handle, data_size, size - data_size), "Content-Length": str(size)}
+        streamed = request.stream(200, outcomes.BYTES, headers)
+        if request.method == b"HEAD":
+            release()
+        else:
+            Sending(streamed, (whole,), release).go_on()
+        return None
 
 
 DESCRIPTION: Final = """\
@@ -297,6 +334,6 @@ def routes(web: Web) -> list[Route]:
         **common,
     )
     return [
-        Route("GET", "/api/v1/jobs/<handle>/result", results.by_handle, by_handle),
-        Route("GET", "/api/v1/results", results.by_unique, by_unique),
+        Route("GET", "/api/v1/jobs/<handle>/result", results.by_handle, by_handle, kept=results.kept),
+        Route("GET", "/api/v1/results", results.by_unique, by_unique, kept=results.kept),
     ]
