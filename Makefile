@@ -191,6 +191,10 @@ bench-memory: $(TESTABLE) ## a million jobs of 10 kB in the store; needs 15 GB o
 bench-deep: $(TESTABLE) ## two and ten million small jobs in the store; BEFORE=COMMAND starts another build; needs 8 GB of disk
 	@$(BIN)/python bench/deep.py $(if $(BEFORE),--other '$(BEFORE)')
 
+.PHONY: bench-cluster
+bench-cluster: $(TESTABLE) ## one server of a cluster beside one alone, and two and three over one PostgreSQL and one MariaDB
+	@$(BIN)/python bench/clustercost.py
+
 .PHONY: bench-policies
 bench-policies: $(TESTABLE) ## retries, kept results and a rate on every function, beside the same server without
 	@$(BIN)/python bench/policies.py

@@ -121,6 +121,12 @@ class Service(ABC):
 
     # Its life
 
+    @property
+    def pid(self) -> int:
+        """Of its first process, whose descendants all others are; it has been started."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and return when it takes connections."""
         self.launch()
