@@ -214,8 +214,8 @@ class Persistence:
 
     def free(self, number: int) -> None:
         """The name of a job, maybe another server's, is free though it is kept."""
-        if self._journal is not None:
-            self._journal.name(Naming(number))
+        assert self._journal is not None
+        self._journal.name(Naming(number))
 
     def update_ended(self, job: Job, kind: int, result: bytes | None = None) -> None:
         """

@@ -4,7 +4,7 @@ PostgreSQL, with psycopg 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from math import ceil
@@ -101,6 +101,17 @@ NOT_LET_IN: Final = (
 """Parts of messages that come without an SQLSTATE when a connection is refused, and what to do."""
 
 
+def _array(values: Iterable[Any]) -> str:
+    """An array as PostgreSQL reads it. psycopg takes five times as long for one of bytes."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    return f'"\\\\x{value.hex()}"' if isinstance(value, bytes) else repr(value)
+
+
 class PostgreSQLStatements(Statements):
     """
     Statements that insert rows by COPY and send keys as one array. Against INSERT with many rows and IN
@@ -126,7 +137,7 @@ class PostgreSQLStatements(Statements):
     def insert_missing(self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]]) -> int:
         if not rows:
             return 0
-        cursor.execute(self._insert_arrays(table), tuple(map(list, zip(*rows, strict=True))))
+        cursor.execute(self._insert_arrays(table), tuple(map(_array, zip(*rows, strict=True))))
         return cursor.rowcount
 
     def place(self, cursor: DBAPICursor, rows: Sequence[Placed]) -> None:
