@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from databases import Database
-from txgear.broker.records import SCHEDULED, Batch, JobUpdate, Naming, NewJob, StoredValue
+from txgear.broker.records import SCHEDULED, Batch, DoneElsewhere, JobUpdate, Naming, NewJob, StoredValue
 from txgear.broker.states import DEAD, DONE
-from txgear.errors import Elsewhere
 from txgear.journal.batches import Refusals, write_all
 from txgear.stores import make_store
 from txgear.stores.membership import Membership
@@ -54,7 +53,7 @@ def numbers(store: PartedStore, count: int) -> range:
 
 def lost(store: PartedStore, batch: Batch) -> dict[int, int]:
     """The numbers of the jobs that have the names of a batch's, by those of these."""
-    with pytest.raises(Elsewhere) as caught:
+    with pytest.raises(DoneElsewhere) as caught:
         store.write(batch)
     assert not caught.value.passed
     return {number: record.number for number, record in caught.value.joined.items()}

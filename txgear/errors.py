@@ -9,11 +9,7 @@ its own numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Final
-
-if TYPE_CHECKING:
-    from txgear.broker.records import JobRecord
+from typing import ClassVar, Final
 
 
 class TxgearError(Exception):
@@ -52,25 +48,6 @@ class StoreRefused(StoreError):
     The store works, but does not keep what it was given: a row is too large, or the disk is full.
     Nothing of the batch is kept.
     """
-
-
-class Elsewhere(StoreRefused):
-    """
-    Some new jobs of a batch are not to be kept, as other servers have done what they are for. Nothing of the
-    batch is kept; without them it can be.
-
-    @ivar joined: by number those whose names other jobs have, and these jobs: each has not ended, or is done.
-    @ivar passed: by number those for a time of a schedule where another job was for that or a later one, and
-        the handle of that; empty where it is not known.
-    """
-
-    def __init__(self, joined: Mapping[int, JobRecord], passed: Mapping[int, bytes]) -> None:
-        super().__init__(joined, passed)
-        self.joined = dict(joined)
-        self.passed = dict(passed)
-
-    def __str__(self) -> str:
-        return "other servers have some of it"
 
 
 class StoreUnavailable(StoreError):

@@ -9,11 +9,12 @@ job is handed out again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from txgear.broker.history import owner_of
 from txgear.broker.states import DONE
+from txgear.errors import StoreRefused
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.protocol.packets import Data
 
@@ -464,3 +465,22 @@ class Batch(NamedTuple):
     values: Sequence[StoredValue] = ()
     changes: Sequence[JobChange] = ()
     names: Sequence[Naming] = ()
+
+
+class DoneElsewhere(StoreRefused):
+    """
+    Some new jobs of a batch are not to be kept, as other servers have done what they are for. Nothing of the
+    batch is kept; without them it can be.
+
+    @ivar joined: by number those whose names other jobs have, and these jobs: each has not ended, or is done.
+    @ivar passed: by number those for a time of a schedule where another job was for that or a later one, and
+        the handle of that; empty where it is not known.
+    """
+
+    def __init__(self, joined: Mapping[int, JobRecord], passed: Mapping[int, bytes]) -> None:
+        super().__init__(joined, passed)
+        self.joined = dict(joined)
+        self.passed = dict(passed)
+
+    def __str__(self) -> str:
+        return "other servers have some of it"

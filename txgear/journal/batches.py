@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from txgear.broker.records import Batch, JobChange, JobRecord, NewJob, Result
+from txgear.broker.records import Batch, DoneElsewhere, JobChange, JobRecord, NewJob, Result
 from txgear.broker.states import DEAD
-from txgear.errors import Elsewhere, StoreRefused, StoreUnavailable
+from txgear.errors import StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from txgear.interfaces import IJobStore
@@ -51,7 +51,7 @@ class Refusals(NamedTuple):
     @ivar results: why, by job number.
     @ivar workloads: why new workloads of jobs are not kept, and bytes of those that the store has, by job
         number.
-    @ivar joined: new jobs of which another server has the same, by number, as L{Elsewhere} has them; and
+    @ivar joined: new jobs of which another server has the same, by number, as L{DoneElsewhere} has them; and
     @ivar passed: those for what one has done already.
     """
 
@@ -68,7 +68,7 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
 
     @raise StoreUnavailable: the store is lost, or it takes not even updates, deletions and values.
     """
-    elsewhere = Elsewhere({}, {})
+    elsewhere = DoneElsewhere({}, {})
     try:
         _write(store, batch, elsewhere)
     except StoreRefused as error:
@@ -124,7 +124,7 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
     return Refusals(refused_jobs, refused, old, elsewhere.joined, elsewhere.passed)
 
 
-def _write(store: IJobStore, batch: Batch, elsewhere: Elsewhere) -> None:
+def _write(store: IJobStore, batch: Batch, elsewhere: DoneElsewhere) -> None:
     """
     Write a batch, but for those of its new jobs that other servers have.
 
@@ -135,7 +135,7 @@ def _write(store: IJobStore, batch: Batch, elsewhere: Elsewhere) -> None:
         lost = elsewhere.joined.keys() | elsewhere.passed.keys()
         try:
             store.write(_without(batch, lost) if lost else batch)
-        except Elsewhere as error:
+        except DoneElsewhere as error:
             elsewhere.joined.update(error.joined)
             elsewhere.passed.update(error.passed)
         else:

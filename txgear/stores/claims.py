@@ -19,6 +19,7 @@ from sqlalchemy import delete, select, update
 from txgear.broker.records import (
     SCHEDULED,
     Batch,
+    DoneElsewhere,
     JobRecord,
     StoredValue,
     handle_of,
@@ -26,7 +27,6 @@ from txgear.broker.records import (
     shown_handle,
 )
 from txgear.broker.states import DONE
-from txgear.errors import Elsewhere
 from txgear.stores.repeats import Undone
 from txgear.stores.schema import claims, stored_values
 from txgear.stores.statements import digest_of, note_of, parameter
@@ -78,13 +78,13 @@ class Claims:
         Take the names of a batch's jobs, and the times of its schedules, before anything else is written.
 
         @return: the values that are still to be put.
-        @raise Elsewhere: others have some of them.
+        @raise DoneElsewhere: others have some of them.
         """
         joined = self._take_names(cursor, batch)
         times = [each for each in batch.values if each.kind == SCHEDULED and each.value]
         passed = self._take_times(cursor, batch, [each for each in times if each.number not in joined])
         if joined or passed:
-            raise Elsewhere(joined, passed)
+            raise DoneElsewhere(joined, passed)
         return [each for each in batch.values if each.kind != SCHEDULED or not each.value]
 
     def let_go(self, cursor: DBAPICursor, batch: Batch, gone: Collection[int]) -> None:

@@ -8,6 +8,7 @@ from txgear.broker.records import (
     PAUSED,
     SCHEDULED,
     Batch,
+    DoneElsewhere,
     JobChange,
     JobUpdate,
     Naming,
@@ -15,7 +16,7 @@ from txgear.broker.records import (
     StoredValue,
 )
 from txgear.broker.states import DEAD, DONE
-from txgear.errors import Elsewhere, StoreRefused, StoreUnavailable
+from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.batches import MOST_REFUSALS, Refusals, write_all
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.journal import Fault, FaultyStore
@@ -217,8 +218,8 @@ class WriteAllTests(SynchronousTestCase):
             names=[Naming(2), Naming(6), Naming(7)],
         )
         joined, passed = {6: stored(70), 8: stored(80)}, {9: b"H:90"}
-        self.store.fail("write", Elsewhere({6: joined[6]}, passed))
-        self.store.fail("write", Elsewhere({8: joined[8]}, {}))
+        self.store.fail("write", DoneElsewhere({6: joined[6]}, passed))
+        self.store.fail("write", DoneElsewhere({8: joined[8]}, {}))
         self.assertEqual(write_all(self.store, batch), Refusals({}, {}, {}, joined, passed))
         self.assertEqual(self.numbers(), [2, 3, 4, 5, 7, 10])
         self.assertEqual({value.name for value in self.store.values()}, {b"0", b"7"})
@@ -237,10 +238,10 @@ class WriteAllTests(SynchronousTestCase):
             names=[Naming(2), Naming(6), Naming(8), Naming(9)],
         )
         joined = {6: stored(70), 8: stored(80)}
-        self.store.fail("write", Elsewhere({6: joined[6]}, {}))
+        self.store.fail("write", DoneElsewhere({6: joined[6]}, {}))
         self.store.fail("write", FULL)
         self.store.fail("write", FULL)
-        self.store.fail("write", Elsewhere({8: joined[8]}, {}))
+        self.store.fail("write", DoneElsewhere({8: joined[8]}, {}))
         refusals = write_all(self.store, batch)
         self.assertEqual((refusals.joined, refusals.passed), (joined, {}))
         self.assertEqual(refusals.new_jobs.keys(), {1})

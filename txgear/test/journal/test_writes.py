@@ -8,9 +8,18 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate, Naming, StoredValue
+from txgear.broker.records import (
+    PAUSED,
+    SCHEDULED,
+    Batch,
+    DoneElsewhere,
+    JobChange,
+    JobUpdate,
+    Naming,
+    StoredValue,
+)
 from txgear.broker.states import DONE
-from txgear.errors import Elsewhere, StoreRefused, StoreUnavailable
+from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.batches import MOST_ROWS
 from txgear.journal.link import LOST, OPEN, Link
 from txgear.journal.newjobs import JOB_BYTES
@@ -313,7 +322,7 @@ class BatchTests(WritesTestCase):
             self.writes.change(JobChange(number, b"g", 0, None))
             self.writes.put_value(StoredValue(SCHEDULED, b"%d" % number, 1.0, number))
         self.writes.name(Naming(1))
-        self.store.fail("write", Elsewhere({number: stored(70) for number in (4, 5)}, {6: b"H:80"}))
+        self.store.fail("write", DoneElsewhere({number: stored(70) for number in (4, 5)}, {6: b"H:80"}))
         told = self.write()
         self.assertEqual(told[:3], [("joined", 4, 70), ("joined", 5, 70), ("passed", 6, b"H:80")])
         self.assertEqual((sorted(self.store.kept), self.store.values()), ([1, 2, 3], []))

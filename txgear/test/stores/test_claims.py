@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy.schema import CreateTable
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, Naming, NewJob, StoredValue
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, DoneElsewhere, Naming, NewJob, StoredValue
 from txgear.broker.states import DEAD, DONE
-from txgear.errors import Elsewhere
 from txgear.stores import schema
 from txgear.stores.claims import Claims
 from txgear.stores.parts import Parts
@@ -43,7 +42,7 @@ class ClaimsTestCase(SynchronousTestCase):
         self.connection.commit()
         try:
             values = self.claims.take(self.cursor, batch)
-        except Elsewhere:
+        except DoneElsewhere:
             self.connection.rollback()
             raise
         rows = Parts(b"").new_rows(batch.new_jobs, Tally())
@@ -59,7 +58,7 @@ class ClaimsTestCase(SynchronousTestCase):
 
     def joined(self, batch: Batch) -> dict[int, int]:
         """By the numbers of a batch's jobs those that have their names."""
-        error = self.assertRaises(Elsewhere, self.write, batch)
+        error = self.assertRaises(DoneElsewhere, self.write, batch)
         return {number: record.number for number, record in error.joined.items()}
 
 
@@ -191,8 +190,8 @@ class TimesTests(ClaimsTestCase):
         return list(self.cursor.fetchall())
 
     def passed(self, batch: Batch) -> dict[int, bytes]:
-        error = self.assertRaises(Elsewhere, self.write, batch)
-        assert isinstance(error, Elsewhere)
+        error = self.assertRaises(DoneElsewhere, self.write, batch)
+        assert isinstance(error, DoneElsewhere)
         self.assertEqual(error.joined, {})
         return error.passed
 

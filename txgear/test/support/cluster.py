@@ -22,6 +22,7 @@ from txgear.broker.records import (
     SHARED,
     SLOTS,
     Batch,
+    DoneElsewhere,
     HistoryChunk,
     JobRecord,
     LaneCount,
@@ -35,7 +36,7 @@ from txgear.broker.records import (
     key_of_record,
 )
 from txgear.cluster.member import Member
-from txgear.errors import Elsewhere, StoreRefused, StoreTaken, StoreUnavailable
+from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable
 from txgear.interfaces import IHistoryStore, IPartedStore
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.clock import START
@@ -171,7 +172,7 @@ class Database:
             elif value.number and value.number not in joined:
                 passed[value.number] = mark.text.encode()
         if joined or passed:
-            raise Elsewhere(joined, passed)
+            raise DoneElsewhere(joined, passed)
         self.rows.write(batch._replace(values=values))
         self.names = names
 
