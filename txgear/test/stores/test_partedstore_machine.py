@@ -87,7 +87,9 @@ class PartMachine(RuleBasedStateMachine):
             if living:
                 handed = [number for server in living for number in server.jobs]
                 assert len(handed) == len(set(handed)), "two hand out the same"
-                assert kept <= set(handed), f"nobody has {kept - set(handed)}"
+                # What had ended, and has come back, is handed out after the next start.
+                nobodys = kept - set(handed) - self.lost
+                assert not nobodys, f"nobody has {nobodys}"
             for row in self.court.leases().values():
                 jobs = [number for number in kept if number in row]
                 ((counted,),) = database.ask(
