@@ -57,7 +57,7 @@ MUTANTS: Final = (
         "stores/holdings.py",
         "        if cursor.rowcount != len(wanted):\n",
         "        if False:\n",
-        "stores.test_parted_machine",
+        "stores.test_partedstore_machine",
     ),
     Mutant(
         "the owners of a lease are alike, so that a term that is counted up again is taken for one's own",
