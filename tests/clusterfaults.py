@@ -18,7 +18,7 @@ from processes import PATIENCE, Server, wait_until
 from steppedclock import PythonClock
 
 #: Seconds for which a server stands still, or is without its database: more than a lease, and a look.
-LONGER: Final = 12.0
+LONGER: Final = 11.0
 
 #: Seconds for which a node is without the others: more than they wait for it.
 CUT_OFF: Final = 8.0
@@ -29,7 +29,7 @@ TAKEN_OVER: Final = 25.0
 FAILOVER: Final = 60.0
 
 #: Seconds after each step of a clock, which is an hour.
-STEP: Final = 3.0
+STEP: Final = 2.0
 HOUR: Final = 3600
 
 #: What a server says each time that it begins.
