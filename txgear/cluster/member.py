@@ -19,7 +19,7 @@ from txgear.cluster.ownstatus import OwnStatus
 from txgear.cluster.roster import parts_of, servers_of
 from txgear.cluster.sharing import Sharing
 from txgear.cluster.status import written
-from txgear.cluster.watch import LOOK_SECONDS, Watch
+from txgear.cluster.watch import AGAIN_SECONDS, Watch
 from txgear.interfaces import IPartedStore
 from txgear.journal.journal import NUMBERS
 from txgear.journal.timer import Timer
@@ -155,7 +155,7 @@ class Member:
         self._watch.failed()
         self._ended.clear()
         if not self._stopped:
-            self._timer.start(LOOK_SECONDS)
+            self._timer.start(AGAIN_SECONDS)
 
     def _go_on(self) -> None:
         """Take the next part, or look again when it is time."""

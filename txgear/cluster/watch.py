@@ -21,6 +21,11 @@ from txgear.stores.looks import Looks
 
 LOOK_SECONDS: Final = 1.0
 """Seconds from one look to the next, where no lease ends sooner."""
+AGAIN_SECONDS: Final = 0.25
+"""
+Seconds from a look that has failed to the next: with the first one after an outage the lengths of all leases
+begin, of those as well whose owners have died meanwhile.
+"""
 JITTER: Final = 0.5
 """Seconds after the end of a lease in which somebody looks: of all at once one has success."""
 GAP: Final = 3.0

@@ -48,7 +48,7 @@ class Errands:
     ) -> None:
         """
         Have something done at the store, as soon as it can be called. That says nothing of writes: neither is
-        the lease renewed by it, nor are submits refused where it fails.
+        the lease renewed by it, nor are submits refused where it fails. A store that is away is tried soon.
 
         @param call: called with the store on its thread.
         @param done: called in a turn of the server's with what that returns, and with when it began and
@@ -56,10 +56,13 @@ class Errands:
         @param failed: called if it fails, or the store is lost before.
         """
         self._waiting.append(Errand(call, done, failed))
-        if self._link.unavailable is not None or self._link.state in (CLOSED, TAKEN):
+        if self._link.state in (CLOSED, TAKEN):
             self.drop()
-        else:
-            self._turn_ended()
+            return
+        if self._link.unavailable is not None:
+            self.drop()
+            self._link.retries.soon()
+        self._turn_ended()
 
     @property
     def ready(self) -> bool:

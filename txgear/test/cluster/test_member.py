@@ -6,6 +6,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import PAUSED, SIGNED_OUT, Batch, StoredValue
+from txgear.cluster.watch import JITTER
 from txgear.journal.trust import LAPSED, MARGIN
 from txgear.protocol.constants import (
     CAN_DO,
@@ -214,6 +215,22 @@ class TakeOverTests(ClusterTestCase):
             node.store.is_cut = False
         self.world.run(30)
         self.assertEqual([a.member.takeovers, b.member.takeovers, a.taken, b.taken], [0] * 4)
+
+    def test_one_that_dies_while_the_database_is_away(self) -> None:
+        """Its lease begins as soon as the database is back, though nobody but the others wants that."""
+        for tenths in range(10):
+            self.world = World()
+            a, b = self.join("a", "b")
+            self.submit(a)
+            b.store.is_cut = True
+            a.kill()
+            self.submit(b)
+            self.world.run(20 + tenths / 10)
+            b.store.is_cut = False
+            self.world.run(1.4)
+            self.assertLess(b.member.looked, 1.4)
+            self.world.run(LEASE + JITTER)
+            self.assertEqual(self.grab(b), assigned(1))
 
     def test_it_stops(self) -> None:
         (a,) = self.join("a")
