@@ -133,6 +133,7 @@ crash: $(TESTABLE) ## 50 kills under load for each kind of store, five minutes o
 .PHONY: failover
 failover: $(TESTABLE) ## three servers over one database, and all that can happen to any of it: the times of docs/cluster.md; an hour
 	@$(BIN)/python tests/clusterproof.py
+	@$(BIN)/python tests/clusterproof.py --jobs 1000000
 
 .PHONY: bench
 bench: $(TESTABLE) ## the figures of docs/performance.md
