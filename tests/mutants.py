@@ -129,14 +129,14 @@ MUTANTS: Final = (
         "broker/lookups.py",
         "if job.clients or reply.peers:",
         "if False:",
-        "broker.test_lookups_elsewhere cluster.test_names",
+        "broker.test_lookups_elsewhere cluster.test_cluster_names",
     ),
     Mutant(
         "the next job of a schedule comes before the last one's time is put back",
         "server/schedules.py",
         "return not persistence.clustered",
         "return True",
-        "cluster.test_names",
+        "cluster.test_cluster_names",
     ),
     Mutant(
         "a server relies on its part for ever",
