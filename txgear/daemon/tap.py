@@ -291,6 +291,7 @@ class Options(UsageOptions):
             None,
             None,
             "endpoint at which clients and workers reach this server; the others of --cluster show it",
+            COERCIONS["advertise"],
         ),
         (
             "lease",

@@ -93,11 +93,19 @@ def unit(text: str) -> str:
     return text
 
 
-def name(text: str) -> str:
-    """The coercion for C{--cluster-name}."""
-    if not text.isprintable() or not 0 < len(text) <= LONGEST_NAME:
-        raise ValueError(f"--cluster-name: 1 to {LONGEST_NAME} printable characters are wanted, not {text!r}")
-    return text
+def shown(option: str) -> Callable[[str], str]:
+    """
+    A coercion for what others keep in a column of the store, whose letters a database may have chosen long
+    ago, and people read in a line of a list.
+    """
+
+    def coerce(text: str) -> str:
+        if not (text.isascii() and text.isprintable() and text.strip()) or len(text) > LONGEST_NAME:
+            wanted = f"1 to {LONGEST_NAME} printable ASCII characters are wanted"
+            raise ValueError(f"--{option}: {wanted}, not {text!r}")
+        return text
+
+    return coerce
 
 
 def client(text: str) -> str:
@@ -108,9 +116,10 @@ def client(text: str) -> str:
 
 
 COERCIONS: Final[dict[str, Callable[[str], Any]]] = {
+    "advertise": shown("advertise"),
     "backlog": number("backlog", 1, 65535),
     "can-do-timeout-unit": unit,
-    "cluster-name": name,
+    "cluster-name": shown("cluster-name"),
     "file-descriptors": number("file-descriptors", 0, 2**30),
     "http-port": number("http-port", 0, 65535),
     "http-tls-port": number("http-tls-port", 0, 65535),

@@ -21,6 +21,8 @@ class ValuesTests(SynchronousTestCase):
             ("worker-grace", "0", 0),
             ("worker-grace", "3600", 3600),
             ("job-handle-prefix", "H:here", b"H:here"),
+            ("cluster-name", "gear 1", "gear 1"),
+            ("advertise", "a" * 255, "a" * 255),
         ):
             self.assertEqual(COERCIONS[name](text), expected)
 
@@ -38,6 +40,12 @@ class ValuesTests(SynchronousTestCase):
             ("worker-grace", "3601"),
             ("worker-grace", "10s"),
             ("job-handle-prefix", "a b"),
+            ("cluster-name", ""),
+            ("cluster-name", " "),
+            ("cluster-name", "gear ä"),
+            ("cluster-name", "a" * 256),
+            ("advertise", "a" * 256),
+            ("advertise", "a\tb"),
         ):
             said = str(self.assertRaises(ValueError, COERCIONS[name], text))
             self.assertTrue(said.startswith(f"--{name}: "), said)
