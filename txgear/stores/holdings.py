@@ -4,18 +4,15 @@ What a server has of a store in a database: the leases of its parts, and the num
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
-from random import random
-from secrets import randbelow
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import and_, delete, literal_column, null, or_, select, update
 
 from txgear.broker.records import LAST_NUMBER
-from txgear.errors import StoreRefused, StoreUnavailable
+from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable
 from txgear.stores.leases import NOT_AS_LEFT, TIMES, Lease, Times, lease_row, take_all
 from txgear.stores.parts import PART_NUMBERS, WHOLE, Part, first_above
 from txgear.stores.schema import lanes, leases, numbers
@@ -74,7 +71,7 @@ class Holdings:
         self._address = address
         self._length = length
         self._times = times
-        self._server = os.urandom(SERVER_BYTES)
+        self._server = times.chance.randbytes(SERVER_BYTES)
         self._fence_text = lru_cache(TEXTS)(self._make_fence)
         self._leases: list[Lease] = []
         # Whether those are all that we want.
@@ -158,7 +155,20 @@ class Holdings:
                 take_all(left, cursor, session, self._times)
                 done += left
                 self._is_settled = not left or self._is_settled
+            if self.parts != [WHOLE]:
+                self._compare(cursor)
             cursor.close()
+
+    def _compare(self, cursor: DBAPICursor) -> None:
+        """
+        See that the parts are those that we had: a failover takes parts away, and others make some with their
+        numbers, whose leases look like earlier ones of ours.
+
+        @raise StoreTaken: they are not.
+        """
+        there = {each.part for each in self.rows(cursor)}
+        if other := [part.part for part in self.parts if part not in there]:
+            raise StoreTaken(f"another server has made part {other[0]} anew")
 
     def _wanted(self, cursor: DBAPICursor) -> list[Part]:
         return sorted((each.part for each in self.rows(cursor)), key=lambda part: part.first) or [WHOLE]
@@ -170,7 +180,11 @@ class Holdings:
         self._leases = [lease]
 
     def come_back(self, driver: DBAPIConnection) -> None:
-        """Have those again that we had, and only those, by a new connection."""
+        """
+        Have those again that we had, and only those, by a new connection. A failover that takes a part away
+        takes those that were made after it, and the last one nobody has had before us: so none of them is
+        another one that has come in its place.
+        """
         with self._dialect.autocommit(driver):
             cursor = self._dialect.cursor(driver)
             take_all(self._leases, cursor, self._dialect.session(driver, cursor), self._times)
@@ -209,7 +223,7 @@ class Holdings:
 
         @param least: so are its numbers at least.
         """
-        session = self._dialect.session(driver, cursor)
+        session, chance = self._dialect.session(driver, cursor), self._times.chance
         for _ in range(MOST_TRIES):
             rows = self.rows(cursor)
             cursor.execute(self._numbers_text)
@@ -219,10 +233,15 @@ class Holdings:
                 raise StoreRefused("the job numbers are used up")
             last = max(each.part.part for each in rows)
             lease = self._lease(Part(last + 1, first, first + PART_NUMBERS))
-            if lease.make(cursor, session, first + randbelow(PART_NUMBERS // 2)):
+            try:
+                made = lease.make(cursor, session, first + chance.randrange(PART_NUMBERS // 2))
+            except BaseException:
+                self._former |= lease.owners
+                raise
+            if made:
                 self._leases.append(lease)
                 return
-            self._times.sleep(random() * PAUSE)
+            self._times.sleep(chance.random() * PAUSE)
         raise StoreUnavailable("too many servers join it at once")
 
     def take(
@@ -251,9 +270,9 @@ class Holdings:
 
     # To have them no more
 
-    def give_up(self, given: Iterable[Lease] | None = None) -> None:
-        """Have nothing to do with parts any more, by default all; L{release} tells the others."""
-        gone = list(self._leases if given is None else given)
+    def give_up(self, parts: Collection[Part]) -> None:
+        """Have nothing to do with parts any more; if they are still there, L{release} tells the others."""
+        gone = [lease for lease in self._leases if lease.part in parts]
         self._former.update(owner for lease in gone for owner in lease.owners)
         self._leases = [lease for lease in self._leases if lease not in gone]
 
@@ -283,11 +302,6 @@ class Holdings:
                 for each in lease.owners if owner is None else (owner,):
                     cursor.execute(self._delete_own_text, (lease.part.part, each))
 
-    def drop(self, gone: Iterable[Part]) -> None:
-        """These are deleted."""
-        parts = list(gone)
-        self._leases = [lease for lease in self._leases if lease.part not in parts]
-
     def let_go(self, cursor: DBAPICursor) -> None:
         """Give all up, in a transaction that began with L{fence}: the next server need not wait."""
         for lease in self._leases:
@@ -302,8 +316,10 @@ class Holdings:
 
     def fence(self, driver: DBAPIConnection, cursor: DBAPICursor) -> None:
         """As L{Lease.fence}, of all: that of a server with one part, or one statement for all of several."""
+        if not self._leases:
+            raise StoreTaken("this server has no part")
         wanted = sorted(self._leases, key=lambda lease: lease.part.first)
-        if wanted and (self._status is not None or len(wanted) == 1):
+        if self._status is not None or len(wanted) == 1:
             wanted.pop().fence(driver, cursor, self._status)
         if not wanted:
             return

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, insert, literal_column, null, select, update
@@ -44,16 +45,18 @@ PATIENCE: Final = 30.0
 
 class Times(NamedTuple):
     """
-    What tells the time, and lets it pass.
+    What tells the time, and lets it pass, and what is left to chance.
 
     @ivar clock: seconds by a monotonic clock.
     @ivar wall_clock: by the clock of people.
     @ivar sleep: blocks for some seconds.
+    @ivar chance: what nobody can guess.
     """
 
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    chance: Random = SystemRandom()
 
 
 TIMES: Final = Times()
@@ -119,7 +122,7 @@ class Lease:
         self._address = address
         self._server = server
         self._times = times
-        self._tenure = Tenure(os.urandom, length)
+        self._tenure = Tenure(times.chance.randbytes, length)
         text, columns = dialect.statements.text, leases.c
         mine = [columns[name] == parameter(columns[name]) for name in ("part", "owner", "term", "beat")]
         new = {name: parameter(columns[name]) for name in LeaseRow._fields}

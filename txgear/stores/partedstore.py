@@ -96,7 +96,7 @@ class PartedStore(SqlStore):
     def _lose(self) -> None:
         """Another server has taken a part: all others are let go of as well."""
         self._disconnect()
-        self._held.give_up()
+        self._held.give_up(self._held.parts)
         self._homes.clear()
 
     def _move_in(self, connection: Connection) -> None:
@@ -128,8 +128,8 @@ class PartedStore(SqlStore):
             cursor = self._server.cursor(driver)
             self._held.release(cursor, self._held.rows(cursor))
             self._held.add_home(driver, cursor, self._reserved)
+            self._homes = set(self._held.parts)
             cursor.close()
-        self._homes = set(self._held.parts)
 
     def _is_whole(self, connection: Connection) -> bool:
         driver = driver_of(connection)
@@ -252,12 +252,13 @@ class PartedStore(SqlStore):
             self._at_once(work)
             if not taken:
                 return None
+            if self._held.parts[-1] not in self._homes:
+                raise StoreUnavailable("no part could be made above the one that is taken")
             self._spread()
             return self._reading(lambda cursor: self._contents(cursor, taken[0].part))
         except StoreError:
             # Nobody hears of it.
-            self._held.give_up(taken)
-            self._spread()
+            self._give_up([lease.part for lease in taken])
             raise
 
     # Orders
@@ -354,9 +355,17 @@ class PartedStore(SqlStore):
             if part in empty and part != home and (part not in self._homes or part.end <= self._newest)
         ]
         if gone:
-            self._writing(lambda cursor: self._held.delete_own(cursor, gone))
-            self._held.drop(gone)
-            self._homes.difference_update(gone)
+            try:
+                self._writing(lambda cursor: self._held.delete_own(cursor, gone))
+            finally:
+                # Where nobody has heard whether they are deleted, they are nobody's at least.
+                self._give_up(gone)
+
+    def _give_up(self, parts: Collection[Part]) -> None:
+        """Have nothing to do with some of our parts any more."""
+        self._held.give_up(parts)
+        self._homes.difference_update(parts)
+        if self._held.parts:
             self._spread()
 
     def _at_once(self, work: Callable[[DBAPICursor], T]) -> T | None:

@@ -81,7 +81,7 @@ class SqlStore:
         """
         self.name = dialect.name
         self._times = times
-        self._repeats = repeats or Repeats(times.sleep)
+        self._repeats = repeats or Repeats(times.sleep, times.chance.random)
         self._dialect = dialect
         self._statements = dialect.statements
         self._questions = dialect.questions

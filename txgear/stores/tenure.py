@@ -113,6 +113,8 @@ class Tenure:
         self._length = length
         # What we took it from.
         self._replaced: LeaseRow | None = None
+        # The lowest term that we have had: rows from before us have lower ones.
+        self._first_term = 0
         # Owners that we have been, before the present one.
         self._former: set[bytes] = set()
         # Takings of which we have not heard whether they are done: by their owners, what was there before.
@@ -163,7 +165,7 @@ class Tenure:
     def is_anothers(self, row: LeaseRow) -> bool:
         """Whether another server has taken the lease that we hold."""
         assert self.held is not None
-        return not self.is_earlier(row) and row.term >= self.held.term
+        return not self.is_earlier(row) and row.term >= self._first_term
 
     def _watch(self, row: LeaseRow, asked: float, answered: float, gone: bool) -> Judgement:
         """See whether it moves."""
@@ -211,7 +213,10 @@ class Tenure:
         del self._tried[new.owner]
 
     def _hold(self, row: LeaseRow, replaced: LeaseRow) -> None:
-        if self.held is not None:
+        if self.held is None:
+            self._first_term = row.term
+        else:
+            self._first_term = min(self._first_term, row.term)
             self._former.add(self.held.owner)
         # Of several only one can be done.
         self._former.update(self._tried.keys() - {row.owner})

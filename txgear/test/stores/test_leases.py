@@ -270,6 +270,13 @@ class LossTests(SynchronousTestCase):
         self.tenure.done(self.tenure.proposal(self.late, "a", ""), 1020.0)
         self.assertEqual((self.tenure.has_lost, self.tenure.lost_since), (True, 1000.0))
 
+    def test_a_row_of_a_term_that_we_have_had(self) -> None:
+        """It was made after a failover to before ours, which had this term first, and has a later one."""
+        self.tenure.done(self.tenure.proposal(self.late, "a", ""), 1020.0)
+        another = LeaseRow(b"another", self.late.term, 3)
+        self.assertEqual(self.tenure.judge(another, 20.0, 20.0, gone=True), Judgement.TAKEN)
+        self.assertTrue(self.tenure.is_anothers(another))
+
     def test_it_was_a_late_reading(self) -> None:
         new = self.tenure.proposal(self.late, "a", "")
         held = self.tenure.held

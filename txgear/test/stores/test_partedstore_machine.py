@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.errors import StoreTaken, StoreUnavailable
+from txgear.stores.holdings import Holdings
+from txgear.stores.leases import Times
+from txgear.stores.membership import Membership
+from txgear.stores.partedstore import PartedStore
+from txgear.stores.parts import PART_NUMBERS
+from txgear.stores.tenure import LENGTH, NOBODY
 from txgear.test.support.extras import RuleBasedStateMachine, needs, rule, run_machine, st
 from txgear.test.support.partservers import Court, PartServer
-from txgear.test.support.shareddatabase import FAULTS, SharedDatabase
+from txgear.test.support.shareddatabase import FAULTS, FakeServerDialect, SharedDatabase
 
 OFTEN = ("start", "start", "submit", "submit", "submit", "finish")
 SELDOM = ("close", "kill", "cut", "stop", "start_alone")
@@ -164,6 +172,130 @@ class CaseTests(SynchronousTestCase):
         fourth.submit()
         self.assertEqual({number // 10**12 for number in fourth.answered}, {3})
         self.assertEqual(len(third.answered | fourth.answered), 4)
+
+    def fail_over(self, commits: int) -> None:
+        """
+        @param commits: those that are left.
+        """
+        self.database.fail_over(len(self.database.log) - commits)
+        self.court.failed_over()
+
+    def another(self, name: str = "third") -> PartServer:
+        return PartServer(self.database, self.court, name)
+
+    def start_after_another(self) -> int:
+        """Start one where the first parts are made; how many commits there were before."""
+        third = self.another()
+        third.start()
+        third.close()
+        before = len(self.database.log)
+        self.old.start()
+        self.old.submit()
+        return before
+
+    def make_anew(self, before: int) -> None:
+        """A failover takes the third part, and one that is above all numbers of the new server comes."""
+        self.fail_over(before)
+        for _ in range(3):
+            self.new.look()
+        self.assertEqual(self.court.leases()[3].first, 4 * PART_NUMBERS)
+        self.new.stop()
+
+    def test_a_failover_takes_a_part_and_another_server_makes_one_of_its_number(self) -> None:
+        """It is not ours, though we have had the lease more often than that server, and it stands still."""
+        before = self.start_after_another()
+        self.new.start()
+        self.new.submit()
+        self.old.submit()
+        self.fail_over(len(self.database.log) - 1)
+        self.old.look()
+        self.old.look()
+        self.make_anew(before)
+        jobs = self.old.answered.copy()
+        self.live(4)
+        self.old.submit()
+        # It has a part of its own by then, above that one.
+        self.assertEqual({number // PART_NUMBERS for number in self.old.answered - jobs}, {5})
+
+    def test_a_server_alone_finds_a_part_of_the_same_number(self) -> None:
+        """It has taken the part over, and its row is an earlier one: its numbers say that it is another."""
+        before = self.start_after_another()
+        self.old.kill()
+        alone = self.another("alone")
+        alone.start_alone()
+        self.assertEqual(alone.jobs, self.old.answered)
+        self.new.start()
+        self.new.submit()
+        self.make_anew(before)
+        for _ in range(3):
+            alone.look()
+        self.assertIsNone(alone.store)
+
+    def lose_the_deletion(self, fault: str) -> None:
+        """An own part without jobs is deleted, and the connection is lost at that."""
+        third = self.another()
+        third.start()
+        self.old.start()
+        self.old.submit()
+        third.kill()
+        self.live(9)
+        self.assertIs(self.court.owner(PART_NUMBERS), self.old.life)
+        self.database.spend(60)
+        self.database.faults = [fault]
+        self.old.look()
+        self.old.look()
+        self.old.look()
+        self.assertEqual(self.database.faults, [])
+        self.assertEqual(self.old.jobs, self.old.answered)
+
+    def test_a_deletion_of_which_nobody_has_heard(self) -> None:
+        """The other parts stay ours."""
+        self.lose_the_deletion("lost after")
+        self.assertEqual(list(self.court.leases()), [3])
+
+    def test_a_deletion_that_is_undone(self) -> None:
+        """Nobody has the part, and it goes the next time."""
+        self.lose_the_deletion("lost before")
+        self.assertEqual(self.court.leases()[2].owner, NOBODY)
+        self.live(62)
+        self.assertEqual(list(self.court.leases()), [3])
+
+    def test_a_part_is_taken_and_none_can_be_made_above_it(self) -> None:
+        """New jobs come to no part of somebody else's: it is taken another time."""
+        self.old.start()
+        self.new.start()
+        self.new.submit()
+        self.new.kill()
+        for _ in range(8):
+            self.old.look()
+            self.database.spend(1)
+        # It keeps the row of the next part locked for a while.
+        self.database.faults = ["late"]
+        self.another().start()
+        self.old.look()
+        self.assertEqual(self.old.jobs, set())
+        self.live(3)
+        self.assertEqual(self.old.jobs, self.new.answered)
+        self.old.submit()
+        self.assertEqual({number // PART_NUMBERS for number in self.old.answered}, {4})
+
+    def test_a_part_of_whose_making_nobody_has_heard(self) -> None:
+        """Nobody need wait for its owner to be dead."""
+        third = self.another()
+        third.start()
+        dialect = FakeServerDialect(self.database, self.old)
+        store = PartedStore(dialect, Membership("old", "", LENGTH), Times(sleep=self.database.spend))
+        self.database.faults = ["lost after"]
+        self.assertRaises(StoreUnavailable, store.open)
+        store.open()
+        self.assertEqual(self.court.leases()[3].owner, NOBODY)
+        self.assertEqual(store.reserve(10) // PART_NUMBERS, 3)
+        store.close(None)
+
+    def test_nobody_writes_without_a_part(self) -> None:
+        holdings = Holdings(FakeServerDialect(self.database, self.old))
+        driver: Any = self.database.connect(self.old)
+        self.assertRaises(StoreTaken, holdings.fence, driver, driver.cursor())
 
 
 @needs("hypothesis")

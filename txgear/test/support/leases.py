@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
+from random import Random
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -57,6 +58,7 @@ class FakeDatabase(Agenda):
     @ivar changed_at: when the row has changed last.
     @ivar past: what it was like after each change.
     @ivar generation: how many failovers there were.
+    @ivar chance: what is left to chance at its servers: each time the same.
     """
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class FakeDatabase(Agenda):
         self.owner: FakeServer | None = None
         self.changed_at = 0.0
         self.generation = 0
+        self.chance = Random(0)
         self.writes: list[FakeServer] = []
         self._numbers = count(1)
         self._file = sqlite3.connect(":memory:", isolation_level=None)
@@ -328,7 +331,9 @@ class FakeServer:
         offset = float(sum(map(ord, self.name)))
         self.lease = Lease(
             dialect,
-            times=Times(lambda: database.now + offset, lambda: database.now - offset, database.spend),
+            times=Times(
+                lambda: database.now + offset, lambda: database.now - offset, database.spend, database.chance
+            ),
         )
         self.ended = None
         self._open()

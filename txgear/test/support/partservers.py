@@ -238,7 +238,9 @@ class PartServer:
     def _times(self) -> Times:
         # Clocks are not compared: each has its own.
         database, offset = self._database, float(sum(map(ord, self.name)))
-        return Times(lambda: database.now + offset, lambda: database.now - offset, database.spend)
+        return Times(
+            lambda: database.now + offset, lambda: database.now - offset, database.spend, database.chance
+        )
 
     def _act(self, act: Callable[[], None]) -> None:
         if self._busy or self.stopped_until > self._database.now:

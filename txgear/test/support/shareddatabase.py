@@ -16,8 +16,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import cache
 from itertools import count
+from random import Random
 from typing import Any, ClassVar, Final, NamedTuple
 
 from sqlalchemy import URL, Connection, create_engine, event
@@ -137,6 +139,7 @@ class SharedDatabase(Agenda):
     @ivar sessions: the connections that it knows of, by their numbers.
     @ivar log: the changes of each commit.
     @ivar file: all tables, as they were committed.
+    @ivar chance: what is left to chance at its servers: each time the same.
     """
 
     def __init__(self, *, locks: bool, check: Callable[[Any, Sequence[Change]], None]) -> None:
@@ -148,6 +151,7 @@ class SharedDatabase(Agenda):
         self.latency = 0.0
         self.faults: list[str] = []
         self.generation = 0
+        self.chance = Random(0)
         self.sessions: dict[int, FakeSession] = {}
         self.log: list[list[Change]] = []
         self.file = _copy(_tables())
@@ -160,7 +164,7 @@ class SharedDatabase(Agenda):
 
     def close(self) -> None:
         for session in list(self.sessions.values()):
-            session.close()
+            session.vanish()
         self.file.close()
 
     def ask(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -269,7 +273,8 @@ class FakeSession:
             self._undo()
 
     def close(self) -> None:
-        self.vanish()
+        if not isinstance(self.server, _Gone):
+            self.vanish()
 
     # Its transaction
 
@@ -434,7 +439,8 @@ class _Gone:
     stopped_until = 0.0
 
     def __init__(self, was: Any) -> None:
-        self.was = was
+        # It may begin anew meanwhile.
+        self.was = copy(was)
 
 
 class FakeCursor:
