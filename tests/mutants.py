@@ -53,6 +53,20 @@ MUTANTS: Final = (
         "stores.test_leases",
     ),
     Mutant(
+        "a server takes a part for its own that another one has made anew after a failover",
+        "stores/tenure.py",
+        "row.term >= self._first_term",
+        "row.term >= self.held.term",
+        "stores.test_leases",
+    ),
+    Mutant(
+        "new jobs come to a part that was taken over, where none could be made above it",
+        "stores/partedstore.py",
+        "if self._held.parts[-1] not in self._homes:",
+        "if False:",
+        "stores.test_partedstore_machine",
+    ),
+    Mutant(
         "a server with several parts writes though another one has taken one of them",
         "stores/holdings.py",
         "        if cursor.rowcount != len(wanted):\n",

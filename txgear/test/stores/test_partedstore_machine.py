@@ -84,6 +84,10 @@ class PartMachine(RuleBasedStateMachine):
         try:
             database.latency, database.faults = 0.0, []
             database.spend(20)
+            # One that is alone looks for no parts of others.
+            for server in self.servers:
+                if server.life.is_alone:
+                    server.close()
             self.act(0, "start")
             self.live(40)
             kept = {number for (number,) in database.ask("SELECT number FROM txgear_jobs")}
