@@ -128,7 +128,7 @@ def test_that_of_a_dead_server(start_server: Servers, postgres: Database) -> Non
     first.signal(signal.SIGKILL)
     # Nobody has its part yet, and then the second has.
     assert client.submit(b"f", b"other", b"u", type=P.SUBMIT_JOB_BG) == handle
-    wait_until(lambda: "took over the part of a" in second.log(), 20, what="a taking over")
+    wait_until(lambda: " of a, which has not been heard of" in second.log(), 20, what="a taking over")
     assert client.submit(b"f", b"other", b"u", type=P.SUBMIT_JOB_BG) == handle
     workers = Workers([second])
     assert workers.run(1) == 1

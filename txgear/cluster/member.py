@@ -211,7 +211,7 @@ class Member:
         if lease.is_ours or not lease.owner:
             return f"part {lease.part}, which nobody had"
         stood = self._watch.stood(lease.part, self._server.clock.seconds())
-        return f"the part of {lease.name}, which has not been heard of for {stood:.1f} s"
+        return f"part {lease.part} of {lease.name}, which has not been heard of for {stood:.1f} s"
 
 
 def _is_dead(kind: int) -> bool:

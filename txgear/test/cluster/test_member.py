@@ -82,9 +82,7 @@ class TakeOverTests(ClusterTestCase):
         lines = self.logged(LEASE - 2.2)
         self.assertEqual(lines, [])
         (line,) = self.logged(2.7)
-        self.assertRegex(
-            line, r"^took over the part of a, which has not been heard of for [89]\.\d s: 3 jobs$"
-        )
+        self.assertRegex(line, r"^took over part 1 of a, which has not been heard of for [89]\.\d s: 3 jobs$")
         heir = b if b.member.takeovers else c
         self.assertEqual([b.member.takeovers, c.member.takeovers].count(1), 1)
         self.assertEqual(self.grab(heir), assigned(1))
