@@ -8,10 +8,13 @@ from txgear.broker.history import owned_by
 from txgear.broker.records import (
     KEPT,
     WAITING,
+    DoneElsewhere,
     Lane,
+    handle_of,
     key_of_record,
     lane_of,
     last_of_each,
+    shown_handle,
 )
 from txgear.broker.states import CANCELLED, DONE, FAILED
 from txgear.protocol.constants import HIGH, NORMAL
@@ -53,3 +56,27 @@ class LaneTests(SynchronousTestCase):
         ]
         for order in (jobs, jobs[::-1]):
             self.assertEqual(sorted(job.number for job in last_of_each(order)), [1, 4, 5, 6, 7, 8])
+
+
+class HandleTests(SynchronousTestCase):
+    """Handles, from what a store has."""
+
+    def test_of_a_record(self) -> None:
+        self.assertEqual(handle_of(record(7, prefix=b"H:desk")), b"H:desk:7")
+
+    def test_as_a_text(self) -> None:
+        self.assertEqual(
+            [shown_handle(each) for each in (b"H:desk:7", b"H:\xff:7")], ["H:desk:7", "H:\\xff:7"]
+        )
+
+
+class DoneElsewhereTests(SynchronousTestCase):
+    """What other servers have done."""
+
+    def test_it_is_kept_as_it_was(self) -> None:
+        joined, passed = {1: record(9)}, {2: b"H:desk:8"}
+        error = DoneElsewhere(joined, passed)
+        joined.clear()
+        passed.clear()
+        self.assertEqual((error.joined, error.passed), ({1: record(9)}, {2: b"H:desk:8"}))
+        self.assertEqual(str(error), "other servers have some of it")
