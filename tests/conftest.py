@@ -153,6 +153,12 @@ def _running(kind: type[Database], databases: dict[type[Database], Database]) ->
     return this
 
 
+@pytest.fixture(scope="session")
+def run_database(databases: dict[type[Database], Database]) -> Callable[[type[Database]], Database]:
+    """Makes a server of a kind run, with an empty database, for tests that share it."""
+    return lambda kind: _running(kind, databases)
+
+
 @pytest.fixture
 def postgres(databases: dict[type[Database], Database]) -> Database:
     """A PostgreSQL server with an empty database; the test may kill or pause it."""

@@ -309,7 +309,7 @@ class QuestionContract(StoreContract):
 
     def test_jobs_by_their_keys(self) -> None:
         step = 2**15
-        numbers = [1, 2, 3, step, 5 * step, 5 * step + 1, 2**40, 2**54, 10**18 - 1]
+        numbers = [1, 2, 3, step, 5 * step, 5 * step + 1, *self.far]
         uniques = (b"a", b"b", b"")
         self.store.write(
             adding(*(job(number, unique=uniques[index % 3]) for index, number in enumerate(numbers)))
@@ -331,8 +331,8 @@ class QuestionContract(StoreContract):
         # It is found as long as it is there, whatever becomes of it.
         self.store.write(updating(JobUpdate(9, 9, 0.0, 0, kind=NAMED)))
         self.store.write(deleting([1, step]))
-        self.assertEqual(self.by_key(b"a"), [9, 2**40])
-        self.store.write(deleting_all([9, 2**40]))
+        self.assertEqual(self.by_key(b"a"), [9, self.far[0]])
+        self.store.write(deleting_all([9, self.far[0]]))
         self.assertEqual(self.by_key(b"a"), [])
 
     def test_of_those_that_have_ended_the_last_ones_are_found(self) -> None:
@@ -371,11 +371,13 @@ class QuestionContract(StoreContract):
 
     def test_all_that_have_a_unique(self) -> None:
         step = 2**15
-        numbers = [1, 2, 3, 3 * step, 3 * step + 1, 2**40]
+        numbers = [1, 2, 3, 3 * step, 3 * step + 1, self.far[0]]
         self.store.write(adding(*(job(number, unique=b"u") for number in numbers), job(4, unique=b"v")))
         self.store.write(updating(JobUpdate(2, 4 * step, 0.0, 0, None, DONE, kind=KEPT)))
         for _ in range(2):
-            self.assertEqual(self.found(WithUnique(b"u", 0, EVERY)), [1, 3, 3 * step, 3 * step + 1, 2, 2**40])
+            self.assertEqual(
+                self.found(WithUnique(b"u", 0, EVERY)), [1, 3, 3 * step, 3 * step + 1, 2, self.far[0]]
+            )
             self.assertEqual(self.found(WithUnique(b"u", 3, 3)), [3 * step, 3 * step + 1, 2])
             self.assertEqual(self.found(WithUnique(b"none", 0, 3)), [])
             self.reopen()

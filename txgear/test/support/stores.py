@@ -141,9 +141,13 @@ class StoreContract(Base):
     For a test case; what is inherited says how a store is made.
 
     @ivar store: an empty store, which is open.
+    @ivar last: the last number that a job may have in it.
+    @ivar far: numbers far from the first ones and from each other.
     """
 
     store: IJobStore
+    last: int = LAST
+    far: tuple[int, ...] = (2**40, 2**54, LAST_NUMBER)
 
     def make_store(self) -> IJobStore:
         """A store that is not open, on the place of this test."""
@@ -151,14 +155,18 @@ class StoreContract(Base):
 
     def setUp(self) -> None:
         self.store = self.make_store()
-        self.store.open()
+        self.open_store()
         self.addCleanup(lambda: self.store.close(None))
+
+    def open_store(self) -> None:
+        """Open the store, as a server does that starts where another one has ended."""
+        self.store.open()
 
     def reopen(self, next_number: int | None = None) -> None:
         """A new server starts where this one has ended."""
         self.store.close(next_number)
         self.store = self.make_store()
-        self.store.open()
+        self.open_store()
 
     def kept(self) -> list[JobRecord]:
         return self.store.replay(0, 1_000_000)
@@ -185,8 +193,8 @@ class StoreContract(Base):
             stored(9, priority=LOW, due=1735689600.123456, retries=255),
             stored(10, priority=NORMAL, due=1e300),
             stored(2**32 + 1, place=2**53 + 1),
-            stored(LAST - 1, created=1735689600.123456),
-            stored(LAST, created=0.1, history=b"{}"),
+            stored(self.last - 1, created=1735689600.123456),
+            stored(self.last, created=0.1, history=b"{}"),
         ]
         self.store.write(adding(*((job, b"") for job in jobs)))
         self.assertEqual(self.kept(), jobs)
@@ -216,7 +224,7 @@ class StoreContract(Base):
             6: Pieces([]),
             7: random.Random(7).randbytes(1_000_000),
             8: b"-",
-            LAST: b"the last",
+            self.last: b"the last",
         }
         self.store.write(adding(*(addition(*item) for item in workloads.items())))
         self.reopen()
@@ -232,9 +240,9 @@ class StoreContract(Base):
         self.assertEqual(self.store.workloads([]), {})
 
     def test_known_are_those_that_are_kept(self) -> None:
-        self.store.write(adding(addition(1), addition(2, b"two"), addition(2**40)))
+        self.store.write(adding(addition(1), addition(2, b"two"), addition(self.far[0])))
         self.store.write(deleting([1]))
-        self.assertEqual(self.store.known([1, 2, 2, 3, 2**40]), {2, 2**40})
+        self.assertEqual(self.store.known([1, 2, 2, 3, self.far[0]]), {2, self.far[0]})
         self.assertEqual(self.store.known([]), set())
 
     # What a batch does
@@ -570,7 +578,7 @@ class StoreContract(Base):
     # Replay
 
     def test_replay_reads_chunks_in_the_order_of_numbers(self) -> None:
-        numbers = [*range(1, 500), *range(2**40, 2**40 + 101)]
+        numbers = [*range(1, 500), *range(self.far[0], self.far[0] + 101)]
         shuffled = random.Random(2).sample(numbers, len(numbers))
         for start in range(0, len(shuffled), 150):
             self.store.write(
@@ -592,9 +600,39 @@ class StoreContract(Base):
         second = self.store.reserve(1)
         self.assertGreaterEqual(second, first + 10)
         self.reopen()
-        third = self.store.reserve(2**40)
+        third = self.store.reserve(self.far[0])
         self.assertGreater(third, second)
-        self.assertGreaterEqual(self.store.reserve(1), third + 2**40)
+        self.assertGreaterEqual(self.store.reserve(1), third + self.far[0])
+
+    # Opening and closing
+
+    def test_all_is_kept_when_it_is_closed_and_opened(self) -> None:
+        self.store.write(adding(addition(1, b"one"), addition(2)))
+        for _ in range(2):
+            self.store.close(None)
+            self.open_store()
+            self.assertEqual(self.numbers(), [1, 2])
+        self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b""})
+
+    def test_nothing_can_be_done_while_it_is_closed(self) -> None:
+        self.store.close(None)
+        for call in (
+            lambda: self.store.reserve(1),
+            lambda: self.store.replay(0, 1),
+            lambda: self.store.write(adding(addition(1))),
+            lambda: self.store.workloads([1]),
+            lambda: self.store.results([1]),
+            self.store.values,
+            lambda: self.store.known([1]),
+        ):
+            with self.assertRaises(StoreUnavailable):
+                call()
+
+
+class AloneContract(StoreContract):
+    """
+    The same for a store that one server has for itself, with all numbers.
+    """
 
     def test_numbers_that_were_not_used_are_given_back_at_the_end(self) -> None:
         first = self.store.reserve(1000)
@@ -612,36 +650,12 @@ class StoreContract(Base):
                 self.store.reserve(200)
         self.assertEqual(self.store.reserve(50), LAST_NUMBER - 100)
 
-    # Opening and closing
-
-    def test_all_is_kept_when_it_is_closed_and_opened(self) -> None:
-        self.store.write(adding(addition(1, b"one"), addition(2)))
-        for _ in range(2):
-            self.store.close(None)
-            self.store.open()
-            self.assertEqual(self.numbers(), [1, 2])
-        self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b""})
-
     def test_closed_twice_is_closed_once(self) -> None:
         first = self.store.reserve(100)
         self.store.close(first + 50)
         self.store.close(first)
         self.store.open()
         self.assertEqual(self.store.reserve(1), first + 50)
-
-    def test_nothing_can_be_done_while_it_is_closed(self) -> None:
-        self.store.close(None)
-        for call in (
-            lambda: self.store.reserve(1),
-            lambda: self.store.replay(0, 1),
-            lambda: self.store.write(adding(addition(1))),
-            lambda: self.store.workloads([1]),
-            lambda: self.store.results([1]),
-            self.store.values,
-            lambda: self.store.known([1]),
-        ):
-            with self.assertRaises(StoreUnavailable):
-                call()
 
     def test_one_server_at_a_time(self) -> None:
         self.store.write(adding(addition(1)))
@@ -656,7 +670,7 @@ class StoreContract(Base):
         self.assertEqual(self.numbers(), [1])
 
 
-class HistoryContract(StoreContract):
+class HistoryContract(AloneContract):
     """
     The same for a store that keeps the history of figures.
     """
