@@ -66,7 +66,7 @@ ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
         },
     ),
     "submit_named": (
-        6,
+        10,
         {
             "index": PEERS,
             "name": FUNCTIONS,
@@ -99,7 +99,7 @@ ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
     "resume": (2, {"name": FUNCTIONS}),
     "set_quotas": (1, {"bounds": BOUNDS}),
     "set_turns": (1, {"turns": (True, False)}),
-    "write": (5, {"ends": (True, False)}),
+    "write": (5, {"ends": (True, False), "elsewhere": (False, True)}),
     "find": (8, {"most": (1, 2, 100), "ends": (True, True, False), "lost": (False,) * 7 + (True,)}),
     "load": (4, {"ends": (True, False)}),
     "end": (4, {}),
@@ -549,8 +549,8 @@ class RowsMachine(RuleBasedStateMachine):
 
     # The store
 
-    def write(self, ends: bool) -> None:
-        self.journal.begin_write()
+    def write(self, ends: bool, elsewhere: bool = False) -> None:
+        self.journal.begin_write(elsewhere=elsewhere)
         if ends:
             self.end()
 
@@ -568,13 +568,23 @@ class RowsMachine(RuleBasedStateMachine):
         new = list(self.journal._writing.new_jobs)
         for number in new:
             known = self.model.jobs.get(number)
-            if known is not None:
+            if known is not None and number in self.journal.elsewhere:
+                self.leave_elsewhere(known)
+            elif known is not None:
                 known.stored = True
                 if known.state == STORING:
                     self.begin_to_wait(known)
         self.journal.end(self.now)
         self.note_those_who_have_begun()
         self.hear()
+
+    def leave_elsewhere(self, known: RowJob) -> None:
+        """Another server does it; who waits for it here, waits for one that is not stored."""
+        known.background = False
+        if known.state == STORING and known.clients:
+            self.begin_to_wait(known)
+        elif not (known.clients or known.state == RUNNING):
+            self.model.end(known)
 
     def do_all(self) -> None:
         """Whatever was asked of the store is done."""
@@ -646,6 +656,8 @@ class RowsMachine(RuleBasedStateMachine):
         self.broker.check()
         jobs = list(self.model.jobs.values())
         assert len(self.broker.table) == len(jobs), (len(self.broker.table), jobs)
+        for number, job in self.broker.table.jobs.items():
+            assert job.background == self.model.jobs[number].background, job
         for name in FUNCTIONS:
             function = self.broker.functions.by_name.get(name)
             own = [job for job in jobs if job.function == name]

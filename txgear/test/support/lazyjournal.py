@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from txgear.broker.model import Job
 from txgear.broker.ports import Asking, JournalListener, Reading
@@ -57,6 +58,10 @@ class Changes:
         )
 
 
+ELSEWHERE: Final = 10**12
+"""By so much the numbers of another server's jobs are higher than those of the same ones here."""
+
+
 class LazyJournal:
     """
     A L{Journal<txgear.broker.ports.Journal>}.
@@ -67,6 +72,7 @@ class LazyJournal:
     @ivar asking: the questions that are not at the store yet.
     @ivar loading: the jobs whose workloads are asked for.
     @ivar hidden: how many jobs with each key are not in memory.
+    @ivar elsewhere: by the numbers of new jobs at the store, the other server's that are the same.
     """
 
     unavailable: str | None = None
@@ -86,6 +92,7 @@ class LazyJournal:
         self.hidden: Counter[Key] = Counter(key for key in every if key is not None)
         # What is at the store: what is written, and what is to be called when the answer is there.
         self._writing = Changes()
+        self.elsewhere: dict[int, JobRecord] = {}
         self._end: Callable[[float], None] | None = None
 
     # What the broker wants
@@ -176,15 +183,28 @@ class LazyJournal:
             end, self._end = self._end, None
             end(now)
 
-    def begin_write(self) -> None:
+    def begin_write(self, *, elsewhere: bool = False) -> None:
+        """
+        @param elsewhere: whether another server has jobs by now that are the same as the new ones.
+        """
         if self.busy or not self.gathering:
             return
         self._writing, self.gathering = self.gathering, Changes()
+        self.elsewhere = {
+            number: record._replace(number=ELSEWHERE + number)
+            for number, (_, record, _) in self._writing.new_jobs.items()
+            if elsewhere and record.unique
+        }
         self._end = self._written
 
     def _written(self, now: float) -> None:
         written, self._writing = self._writing, Changes()
+        others = [(written.new_jobs.pop(number)[0], record) for number, record in self.elsewhere.items()]
+        self.elsewhere = {}
         self.store.write(written.batch())
+        for job, record in others:
+            is_so = self.listener.joined(job, record, now)
+            assert is_so, "it has not ended"
         for job, _, _ in written.new_jobs.values():
             self.listener.stored(job, now)
         if written.results:
