@@ -379,7 +379,8 @@ class Lease(NamedTuple):
     @ivar name: what its owner is called, for people.
     @ivar address: where clients and workers reach it; empty where that was not said.
     @ivar is_ours: whether this server has it.
-    @ivar server: random, the same in all parts of its owner; empty where nobody has it.
+    @ivar server: random, the same in all parts of its owner; empty where nobody has it, or a server that
+        knows of no others.
     @ivar status: what that has said of itself, in the part that its new jobs come to; empty in others.
     @ivar first: the first job number that may be in the part.
     @ivar end: the first one above those.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from twisted.logger import Logger, LogLevel
 
@@ -25,6 +25,9 @@ from txgear.journal.journal import NUMBERS
 from txgear.journal.timer import Timer
 from txgear.server.clusterview import PartShown, ServerShown
 from txgear.server.jobserver import JobServer
+
+TOLD: Final = -1
+"""In place of a beat: there is nothing more to be said."""
 
 
 class Seen(NamedTuple):
@@ -84,6 +87,8 @@ class Member:
         self._ended: deque[Lease] = deque()
         # Parts of which a taking has failed: it may have been done all the same.
         self._tried: set[int] = set()
+        # Of servers that know of no others the beat that was seen first, by part; or L{TOLD}.
+        self._strangers: dict[int, int] = {}
         self._stopped = True
 
     def start(self) -> None:
@@ -139,6 +144,7 @@ class Member:
     def _looked(self, seen: Seen, asked: float, answered: float) -> None:
         leases = seen.leases
         self._leases, self._looked_at = leases, answered
+        self._warn_of_strangers(leases)
         ended = self._watch.looked(leases, asked, answered)
         # Who is about to leave does not take what another one leaves.
         if not self._server.broker.dispatcher.draining:
@@ -146,6 +152,19 @@ class Member:
             self._ended.extend(lease for lease in leases if lease.is_ours and lease.part in self._tried)
         self._go_on()
         self._sharing.looked(seen.shared, leases, ended)
+
+    def _warn_of_strangers(self, leases: list[Lease]) -> None:
+        """Tell once of each server that knows of no others, and lives."""
+        for lease in leases:
+            if lease.owner and not (lease.server or lease.is_ours):
+                seen = self._strangers.setdefault(lease.part, lease.beat)
+                if seen not in (TOLD, lease.beat):
+                    self._strangers[lease.part] = TOLD
+                    self.log.warn(
+                        "a server without --cluster has a part: {name}; it shares no uniques, settings,"
+                        " limits or schedules with this one. End it, and start it again with --cluster",
+                        name=lease.name,
+                    )
 
     def _look_failed(self) -> None:
         self.failures += 1
@@ -197,8 +216,8 @@ class Member:
         jobs = sum(count.jobs for count in lanes if count.lane.kind <= WAITING)
         # Those that are set aside for a review are among them.
         dead = sum(count.jobs for count in lanes if _is_dead(count.lane.kind))
-        # Of an empty one nobody misses anything.
-        level = LogLevel.warn if jobs or dead or lease.owner else LogLevel.info
+        # It is no news that another one has ended in order.
+        level = LogLevel.warn if lease.owner and not lease.is_ours else LogLevel.info
         self.log.emit(
             level,
             "took over {whose}: {jobs}{dead}",

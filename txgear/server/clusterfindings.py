@@ -34,6 +34,7 @@ CODES: Final = (
     "cluster_unseen",
     "part_unowned",
     "server_silent",
+    "not_clustered",
     "same_name",
     "leases_differ",
     "versions_differ",
@@ -65,6 +66,7 @@ def findings(server: JobServer, peer: Peer) -> Iterator[Finding]:
     servers = view.servers()
     yield from _free(view)
     yield from _silent(servers, view.lease_seconds)
+    yield from _not_clustered(servers)
     yield from _same_name(servers)
     yield from _differ(servers)
 
@@ -111,6 +113,18 @@ def _silent(servers: Sequence[ServerShown], lease: float) -> Iterator[Finding]:
             CRITICAL if overdue else WARNING,
             f"no sign of life from {names} {how} {span(longest)}: {then}",
             {"servers": _names(found), "seconds": round(longest, 3), "lease": lease},
+        )
+
+
+def _not_clustered(servers: Sequence[ServerShown]) -> Iterator[Finding]:
+    found = [each for each in servers if not (each.key or each.is_silent)]
+    if found:
+        yield Finding(
+            "not_clustered",
+            CRITICAL,
+            f"a server without --cluster has a part: {found[0].name}; it shares no uniques, settings, limits"
+            " or schedules with the others",
+            {"name": found[0].name},
         )
 
 

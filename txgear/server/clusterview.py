@@ -69,7 +69,7 @@ class ServerShown(NamedTuple):
     """
     A server that has parts.
 
-    @ivar key: what it is known by, in all its parts and until it ends.
+    @ivar key: what it is known by, in all its parts and until it ends; empty for one that knows of no others.
     @ivar name: what it is called.
     @ivar address: where it is reached; empty where it was not said.
     @ivar is_ours: whether it is this one.

@@ -60,18 +60,21 @@ class Holdings:
         address: str = "",
         length: float = LENGTH,
         times: Times = TIMES,
+        *,
+        is_shared: bool = False,
     ) -> None:
         """
         @param name: what this server is called, for people; by default where it runs.
         @param address: where clients reach it, of several servers.
         @param length: seconds for which another's lease has to stand still.
+        @param is_shared: whether this server knows of others, and they of it by something random.
         """
         self._dialect = dialect
         self._name = name
         self._address = address
         self._length = length
         self._times = times
-        self._server = times.chance.randbytes(SERVER_BYTES)
+        self._server = times.chance.randbytes(SERVER_BYTES) if is_shared else b""
         self._fence_text = lru_cache(TEXTS)(self._make_fence)
         self._leases: list[Lease] = []
         # Whether those are all that we want.

@@ -81,7 +81,9 @@ class PartedStore(SqlStore):
         self._orders = OrderTable(dialect.statements)
         # Answers that were there at the last look for what nobody has fetched.
         self._answered: set[int] = set()
-        self._held = self._holdings = Holdings(dialect, name or "", address, self.lease_seconds, times)
+        self._held = self._holdings = Holdings(
+            dialect, name or "", address, self.lease_seconds, times, is_shared=True
+        )
 
     # Open and close
 

@@ -44,7 +44,8 @@ class LeaseRow(NamedTuple):
     @ivar name: where the owner runs, for people.
     @ivar session: what the database calls the owner's connection; empty where that is not known.
     @ivar address: where clients reach the owner, of several servers; empty where that was not said.
-    @ivar server: random, the same in all parts of the owner's run; empty where nobody has it.
+    @ivar server: random, the same in all parts of the owner's run; empty where nobody has it, or a server
+        that knows of no others.
     """
 
     owner: bytes

@@ -248,6 +248,17 @@ class TakeOverTests(ClusterTestCase):
         self.world.run(LEASE)
         self.assertEqual(b.member.takeovers, before)
 
+    def test_one_that_knows_of_no_others(self) -> None:
+        """Told once, when it is seen to live."""
+        a, b = self.join("a", "b")
+        self.world.database.leases[1].is_strange = True
+        lines = self.logged(2 * LEASE)
+        about = "a server without --cluster has a part: a; it shares no uniques"
+        self.assertEqual([line.startswith(about) for line in lines], [True])
+        a.kill()
+        self.world.run(LEASE + 2)
+        self.assertEqual(b.member.takeovers, 1)
+
     def test_an_empty_part_is_no_news(self) -> None:
         a, b = self.join("a", "b")
         _ = a.leave()

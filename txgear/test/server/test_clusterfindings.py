@@ -103,6 +103,20 @@ class FindingsTests(SynchronousTestCase):
             "no sign of life from b, c for up to 40 s: its lease has ended, and nobody has taken its jobs",
         )
 
+    def test_one_that_knows_of_no_others(self) -> None:
+        self.join(server_shown("b", 2)._replace(key=""))
+        (finding,) = self.found().values()
+        self.assertEqual((finding.code, finding.severity), ("not_clustered", CRITICAL))
+        self.assertEqual(
+            finding.text,
+            "a server without --cluster has a part: b; it shares no uniques, settings, limits or schedules"
+            " with the others",
+        )
+        self.assertEqual(finding.facts, {"name": "b"})
+        # It has ended, and its part is about to be taken.
+        self.join(server_shown("b", 2, seconds=6.3)._replace(key=""))
+        self.assertEqual(list(self.found()), ["server_silent"])
+
     def test_one_name(self) -> None:
         self.join(server_shown("b", 2), server_shown("b", 3))
         (finding,) = self.found().values()
@@ -152,6 +166,7 @@ class FindingsTests(SynchronousTestCase):
             server_shown("b", 2, seconds=30.0),
             server_shown("c", 3, status=STATUS._replace(version="1.3", lease=9.0)),
             server_shown("c", 4),
+            server_shown("d", 6)._replace(key=""),
             free=[free_part(5, 60.0)],
         )
         self.fixture.clock.advance(9)

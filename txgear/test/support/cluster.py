@@ -59,6 +59,8 @@ class Row:
         self.first = self.next = first
         self.end = first + SIZE
         self.owner = owner
+        # Whether its server knows of no others.
+        self.is_strange = False
         self.term = 1
         self.beat = 0
         self.name = name
@@ -251,7 +253,7 @@ class ClusterStore:
                     row.name,
                     "",
                     row.owner == self.owner,
-                    row.owner,
+                    b"" if row.is_strange else row.owner,
                     row.status,
                     row.first,
                     row.end,
