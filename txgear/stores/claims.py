@@ -9,7 +9,7 @@ before that. Where a server without a cluster has deleted the job, its claim is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,7 @@ from txgear.broker.records import (
     shown_handle,
 )
 from txgear.broker.states import DONE
+from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.stores.repeats import Undone
 from txgear.stores.schema import claims, stored_values
 from txgear.stores.statements import digest_of, note_of, parameter
@@ -104,22 +105,25 @@ class Claims:
         """
         gone = {*batch.deleted, *batch.deleted_all}
         names = {each.number: each for each in batch.names}
-        wanted: dict[bytes, int] = {}
         named: dict[int, tuple[bytes, Key]] = {}
         for job, _ in batch.new_jobs:
-            function, key = job.function, key_of_record(job)
-            if job.number in names:
-                _, function, key = names.pop(job.number)
-            if key is not None and job.number not in gone:
-                named[job.number] = function, key
-                wanted[self._digest(function, key)] = job.number
+            number, function = job.number, job.function
+            key: Key | None = job.unique or None
+            if key == UNIQUE_FROM_WORKLOAD:
+                key = key_of_record(job)
+            if names and number in names:
+                _, function, key = names.pop(number)
+            if key is not None and number not in gone:
+                named[number] = function, key
+        wanted = dict(zip(self._digests(named.values()), named, strict=True))
         others = [each for each in names.values() if each.key is not None and each.number not in gone]
         if others:
             self._release(cursor, {each.number for each in others})
         for number, function, key in others:
             if key is not None:
                 named[number] = function, key
-                wanted.setdefault(self._digest(function, key), number)
+                (digest,) = self._digests([(function, key)])
+                wanted.setdefault(digest, number)
         if not wanted:
             return {}
         free = gone | {each.number for each in batch.names if each.key is None}
@@ -142,9 +146,7 @@ class Claims:
         @param free: jobs whose names are free when this batch is written.
         @return: those that have them, by the numbers of those that were to.
         """
-        # In their order, as all servers do it: so none waits for another one that waits for it.
-        rows = sorted(wanted.items())
-        if self._statements.insert_missing(cursor, claims, rows) == len(rows):
+        if self._statements.claim(cursor, wanted) == len(wanted):
             return {}
         held = self._held(cursor, list(wanted))
         others = [
@@ -152,7 +154,7 @@ class Claims:
         ]
         found = {job.number: job for job in self._questions.anywhere(cursor, others)}
         lost: dict[int, JobRecord] = {}
-        for digest, number in rows:
+        for digest, number in sorted(wanted.items()):
             holder = held.get(digest)
             if holder == number:
                 continue
@@ -170,11 +172,21 @@ class Claims:
                 raise Undone("a name has got another job meanwhile", Verdict.CONFLICT)
         return lost
 
-    def _digest(self, function: bytes, key: Key) -> bytes:
-        """What stands for a name."""
-        kind, kept = (b"u", key) if isinstance(key, bytes) else (b"w", key.to_bytes(16, "big"))
-        name = b"%b%d:%b%b" % (kind, len(function), function, kept)
-        return blake2b(name, digest_size=DIGEST_BYTES, key=self._salt()).digest()
+    def _digests(self, names: Iterable[tuple[bytes, Key]]) -> list[bytes]:
+        """What stands for names."""
+        salt = self._salt()
+        begun: dict[tuple[type, bytes], blake2b] = {}
+        found = []
+        for function, key in names:
+            kind = type(key)
+            if (before := begun.get((kind, function))) is None:
+                name = b"%b%d:%b" % (b"u" if kind is bytes else b"w", len(function), function)
+                before = begun[kind, function] = blake2b(name, digest_size=DIGEST_BYTES, key=salt)
+            # It takes half of making another one.
+            hashed = before.copy()
+            hashed.update(key if isinstance(key, bytes) else key.to_bytes(16, "big"))
+            found.append(hashed.digest())
+        return found
 
     def _held(self, cursor: DBAPICursor, digests: list[bytes]) -> dict[bytes, int]:
         found: dict[bytes, int] = {}
@@ -202,6 +214,8 @@ class Claims:
         """
         @return: of new jobs that are for a time that is over, the handles of those that were for it.
         """
+        if not times:
+            return {}
         handles = {job.number: handle_of(job) for job, _ in batch.new_jobs}
         passed: dict[int, bytes] = {}
         # In an order that all servers have.

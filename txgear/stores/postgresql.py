@@ -4,7 +4,7 @@ PostgreSQL, with psycopg 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from math import ceil
@@ -83,6 +83,12 @@ PLACE: Final = (
 )
 """Says what many jobs are found by; one by one would take ten times as long."""
 
+CLAIM: Final = (
+    "INSERT INTO txgear_claims (digest, number) SELECT substr(%s::bytea, 16 * turn::int - 15, 16), number"
+    " FROM unnest(%s::bigint[]) WITH ORDINALITY AS wanted (number, turn) ORDER BY 1 ON CONFLICT DO NOTHING"
+)
+"""Takes names, whose digests come as one piece: an array of them is three times as long."""
+
 NOT_LET_IN: Final = (
     ("authentication failed", ACCESS),
     ("no password", ACCESS),
@@ -101,9 +107,12 @@ NOT_LET_IN: Final = (
 """Parts of messages that come without an SQLSTATE when a connection is refused, and what to do."""
 
 
-def _array(values: Iterable[Any]) -> str:
-    """An array as PostgreSQL reads it. psycopg takes five times as long for one of bytes."""
-    return "{" + ",".join(map(_element, values)) + "}"
+def _array(values: Collection[Any]) -> str:
+    """An array as PostgreSQL reads it. psycopg takes five times as long for one."""
+    kinds = set(map(type, values))
+    if kinds == {bytes}:
+        return '{"\\\\x' + '","\\\\x'.join(map(bytes.hex, values)) + '"}'
+    return "{" + ",".join(map(repr if kinds == {int} else _element, values)) + "}"
 
 
 def _element(value: Any) -> str:
@@ -140,6 +149,10 @@ class PostgreSQLStatements(Statements):
         cursor.execute(self._insert_arrays(table), tuple(map(_array, zip(*rows, strict=True))))
         return cursor.rowcount
 
+    def claim(self, cursor: DBAPICursor, wanted: Mapping[bytes, int]) -> int:
+        cursor.execute(CLAIM, (b"".join(wanted), _array(wanted.values())))
+        return cursor.rowcount
+
     def place(self, cursor: DBAPICursor, rows: Sequence[Placed]) -> None:
         cursor.execute(PLACE, tuple(map(list, zip(*rows, strict=True))))
 
@@ -148,7 +161,7 @@ class PostgreSQLStatements(Statements):
 
     def key_lists(self, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         if keys:
-            yield (list(keys),)
+            yield (_array(keys),)
 
     def _make_copy(self, table: Table) -> tuple[str, list[str]]:
         """The COPY statement, and psycopg's names for the types of its columns."""

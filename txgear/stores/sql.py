@@ -413,7 +413,7 @@ class SqlStore:
         """See L{IJobStore.write}."""
         self._check(batch.new_jobs, batch.results, batch.changes)
         if self._parts.bounds:
-            batch = self._ours(batch)
+            batch = self._parts.ours(batch)
         if self._damage_seen:
             self._find_damaged(batch)
         try:
@@ -421,26 +421,6 @@ class SqlStore:
         except StoreUnavailable as error:
             self._damage_seen = self._dialect.damaged(error)
             raise
-
-    def _ours(self, batch: Batch) -> Batch:
-        """
-        What a batch says of our own jobs.
-
-        @raise StoreRefused: it has new jobs with the numbers of others.
-        """
-        parts = self._parts
-        for job, _ in batch.new_jobs:
-            if job.number not in parts:
-                raise StoreRefused(f"job {job.number} is in no part of this server's")
-        return batch._replace(
-            updates=[each for each in batch.updates if each.number in parts],
-            deleted=[number for number in batch.deleted if number in parts],
-            results=[each for each in batch.results if each[0] in parts],
-            deleted_all=[number for number in batch.deleted_all if number in parts],
-            changes=[each for each in batch.changes if each.number in parts],
-            # That the name of a job is free we may know of others' as well.
-            names=[each for each in batch.names if each.key is None or each.number in parts],
-        )
 
     def _write(self, batch: Batch) -> None:
         statements, claims = self._statements, self._claims

@@ -11,7 +11,7 @@ The text goes to the driver as it is, which recognises it and keeps it prepared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from itertools import chain
@@ -51,6 +51,7 @@ from txgear.broker.records import (
 from txgear.stores.places import ukey_of
 from txgear.stores.schema import (
     MAX_NOTE,
+    claims,
     history,
     imported,
     inserted_columns,
@@ -237,11 +238,12 @@ class Statements:
             cursor.execute(self._swap, (value.value, note_of(value), key, before))
         elif before:
             cursor.execute(self._drop, (key, before))
-        elif self.known(cursor, stored_values, [key]):
-            return False
+        elif value.value:
+            # Not by deleting it first: what another one has just put may be there by then.
+            row = (key, value.kind, value.name, value.value, note_of(value))
+            return self.insert_missing(cursor, stored_values, [row]) == 1
         else:
-            self.put_values(cursor, [value])
-            return True
+            return not self.known(cursor, stored_values, [key])
         return cursor.rowcount == 1
 
     @staticmethod
@@ -277,6 +279,16 @@ class Statements:
             cursor.execute(text, tuple(chain.from_iterable(rows[run])))
             inserted += cursor.rowcount
         return inserted
+
+    def claim(self, cursor: DBAPICursor, wanted: Mapping[bytes, int]) -> int:
+        """
+        Insert claims of which there are none. They are inserted in the order of their keys, as all servers do
+        it: so none waits for another one that waits for it.
+
+        @param wanted: the numbers of jobs, at least one, by digests of 16 bytes.
+        @return: how many.
+        """
+        return self.insert_missing(cursor, claims, sorted(wanted.items()))
 
     def delete(self, cursor: DBAPICursor, table: Table, keys: Sequence[Any]) -> None:
         """Delete the rows that have these keys."""

@@ -53,6 +53,14 @@ class RangeTests(SynchronousTestCase):
         self.assertIs(parts.places(2000), parts.home)
         self.assertIsNot(parts.places(999), parts.home)
 
+    def test_those_that_are_in_none(self) -> None:
+        parts = Parts(SALT, [THREE, ONE])
+        self.assertEqual(parts.without([]), set())
+        self.assertEqual(parts.without([2000, 2999]), set())
+        self.assertEqual(parts.without([5, 2000]), set())
+        self.assertEqual(parts.without([2999, 3000, 999, 1000, 0]), {1000, 3000})
+        self.assertEqual(parts.without({-1}), {-1})
+
     def test_one_of_several(self) -> None:
         parts = Parts(SALT, [TWO])
         self.assertEqual(parts.bounds, (1000, 2000))
