@@ -26,6 +26,12 @@ AGAIN_SECONDS: Final = 0.25
 Seconds from a look that has failed to the next: with the first one after an outage the lengths of all leases
 begin, of those as well whose owners have died meanwhile.
 """
+FREE_SECONDS: Final = 0.75
+"""
+Seconds for which nobody has a part before it is taken: workers that have just lost its server offer what they
+have of it to the others meanwhile, also to one at the same place, to which they connect first. Who takes it
+sooner hands that out once more.
+"""
 JITTER: Final = 0.5
 """Seconds after the end of a lease in which somebody looks: of all at once one has success."""
 GAP: Final = 3.0
@@ -49,7 +55,7 @@ class Watch:
         self._looks = Looks(GAP)
         # Of each part what moves, and the end of the look that has shown that first.
         self._seen: dict[int, tuple[tuple[bytes, int, int], float]] = {}
-        # When each lease of others ends that has not.
+        # When each part can be taken that cannot yet.
         self._ends: list[float] = []
 
     def looked(self, leases: Collection[Lease], asked: float, answered: float) -> list[Lease]:
@@ -70,8 +76,8 @@ class Watch:
             self._seen[lease.part] = moment, first
             if lease.is_ours:
                 continue
-            end = max(first, self._looks.since) + self._length
-            if not lease.owner or asked >= end:
+            end = max(first, self._looks.since) + self._length if lease.owner else first + FREE_SECONDS
+            if asked >= end:
                 ended.append(lease)
             else:
                 self._ends.append(end)

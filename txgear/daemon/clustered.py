@@ -33,6 +33,8 @@ another server has that. Many who send SIGTERM send SIGKILL ten seconds later.
 """
 PATIENT_SECONDS: Final = 45.0
 """The same where it is to end gracefully: the units and containers of the documentation wait for a minute."""
+HANG_UP_SECONDS: Final = 0.5
+"""Seconds in which peers hear that the server ends, before another one may have its parts."""
 LEAST_SECONDS: Final = 0.5
 """Seconds that it goes on at the least, for those that have connected just now and are about to submit."""
 
@@ -116,6 +118,25 @@ class Clustered:
         self._parting = parted = gatherResults([drained, moment], consumeErrors=True)
         _ = parted.addErrback(self._stopped_before)
         return parted
+
+    def heard(self, closed: Deferred[None]) -> Deferred[None]:
+        """
+        Connections end: workers are to offer what they have in hand to other servers before one of these may
+        have it.
+
+        @param closed: fires when all have ended.
+        @return: fires when they have, or after L{HANG_UP_SECONDS}.
+        """
+        heard: Deferred[None] = Deferred()
+        late = self._reactor.callLater(HANG_UP_SECONDS, heard.callback, None)
+
+        def ended(result: None) -> None:
+            if late.active():
+                late.cancel()
+                heard.callback(None)
+
+        _ = closed.addCallback(ended)
+        return heard
 
     def _give_up(self, seconds: float, result: Any, timeout: float) -> None:
         self.log.warn(

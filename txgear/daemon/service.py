@@ -687,7 +687,9 @@ class ServerService(Service):
             yield server.journal.settle()
         closed = server.close_connections()
         _ = closed.addTimeout(STOP_SECONDS, self._reactor, onTimeoutCancel=lambda result, timeout: None)
-        if released is None and self._cluster is None:
+        if self._cluster is not None:
+            yield self._cluster.heard(closed)
+        elif released is None:
             yield closed
         if server.journal is not None:
             yield server.journal.close()

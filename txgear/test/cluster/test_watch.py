@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import Lease
-from txgear.cluster.watch import GAP, JITTER, LEAST, LOOK_SECONDS, Watch
+from txgear.cluster.watch import FREE_SECONDS, GAP, JITTER, LEAST, LOOK_SECONDS, Watch
 from txgear.stores.looks import SLOW
 
 LENGTH = 8.0
@@ -62,8 +62,13 @@ class WatchTests(SynchronousTestCase):
         self.stand_still(lease(2, ours=True), seconds=20)
 
     def test_nobodys(self) -> None:
-        """Also at the first look."""
-        self.assertEqual(self.look(lease(1, owner=b""), lease(2)), [1])
+        """Their workers have a moment to offer what they have of it."""
+        self.chance = 0.0
+        free = lease(1, owner=b"")
+        self.assertEqual(self.look(free, lease(2)), [])
+        self.assertEqual(self.watch.pause(self.now), FREE_SECONDS)
+        self.assertEqual(self.look(free, lease(2), after=FREE_SECONDS - 0.01), [])
+        self.assertEqual(self.look(free, lease(2), after=0.01), [1])
 
     def test_a_slow_look_begins_all_anew(self) -> None:
         self.look(lease(2))
@@ -102,7 +107,7 @@ class WatchTests(SynchronousTestCase):
     def test_when_to_look(self) -> None:
         self.chance = 1.0
         self.assertEqual(self.watch.pause(self.now), LOOK_SECONDS)
-        self.look(lease(1, owner=b""), lease(2), lease(3, ours=True))
+        self.look(lease(2), lease(3, ours=True))
         self.assertEqual(self.watch.pause(self.now), LOOK_SECONDS)
         self.stand_still(lease(2), seconds=7)
         self.assertEqual(self.watch.pause(self.now - 0.01), LOOK_SECONDS)

@@ -6,13 +6,18 @@ import threading
 from importlib import import_module
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import SIGNED_OUT, Batch, StoredValue
+from txgear.cluster.watch import FREE_SECONDS, JITTER
 from txgear.daemon.clustered import (
+    HANG_UP_SECONDS,
     LEAST_SECONDS,
     NO_CLUSTER,
     PACE_SECONDS,
@@ -38,6 +43,28 @@ class LargeStore(ClusterStore):
 
     def reserve(self, count: int) -> int:
         return super().reserve(min(count, SIZE // 2))
+
+
+class HeardTests(SynchronousTestCase):
+    """Who is connected hears that the server ends, before another one may have its parts."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.closed: Deferred[None] = Deferred()
+        self.heard = Clustered(self.clock, None).heard(self.closed)  # type: ignore[arg-type]
+
+    def test_all_hang_up(self) -> None:
+        self.assertNoResult(self.heard)
+        self.closed.callback(None)
+        self.successResultOf(self.heard)
+        self.successResultOf(self.closed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_somebody_does_not(self) -> None:
+        self.clock.advance(HANG_UP_SECONDS)
+        self.successResultOf(self.heard)
+        self.closed.callback(None)
+        self.successResultOf(self.closed)
 
 
 class ClusteredTests(ServiceTestCase):
@@ -123,6 +150,9 @@ class ClusteredTests(ServiceTestCase):
         service = self.begin()
         protocol, transport = self.connect()
         protocol.dataReceived(request(CAN_DO, b"f") + request(GRAB_JOB))
+        self.settle(service)
+        # Nobody has had it for long enough at the second look.
+        self.reactor.advance(FREE_SECONDS + JITTER)
         self.settle(service)
         transport.clear()
         protocol.dataReceived(request(GRAB_JOB))
@@ -229,6 +259,9 @@ class ClusteredTests(ServiceTestCase):
         service = self.begin()
         self.connect()
         stopped = service.stopService()
+        while not self.reactor.getDelayedCalls():
+            self.reactor.deliver()
+        self.reactor.advance(HANG_UP_SECONDS)
         while {row.owner for row in self.database.leases.values()} != {b""}:
             self.reactor.deliver()
         self.assertNoResult(stopped)
