@@ -76,7 +76,7 @@ MUTANTS: Final = (
     Mutant(
         "the owners of a lease are alike, so that a term that is counted up again is taken for one's own",
         "stores/leases.py",
-        "Tenure(os.urandom, length)",
+        "Tenure(times.chance.randbytes, length)",
         "Tenure(bytes, length)",
         "stores.test_leases",
     ),
