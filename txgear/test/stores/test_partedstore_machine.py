@@ -278,7 +278,8 @@ class CaseTests(SynchronousTestCase):
         self.another().start()
         self.old.look()
         self.assertEqual(self.old.jobs, set())
-        self.live(3)
+        # It is seen to be nobody's before.
+        self.live(4)
         self.assertEqual(self.old.jobs, self.new.answered)
         self.old.submit()
         self.assertEqual({number // PART_NUMBERS for number in self.old.answered}, {4})
