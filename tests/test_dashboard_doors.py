@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import time
@@ -540,8 +541,10 @@ def test_by_another_name(house: House) -> None:
         answer = browser.get(path, Host="evil.example")
         assert answer.status == 421
         assert b"--web-host" in answer.body
+        # A time may look like a version.
+        told = re.sub(rb'data-time="[^"]*"', b"", answer.body)
         for word in (b"ann", b"form_token", b"data-key", b"0.1"):
-            assert word not in answer.body, word
+            assert word not in told, word
         assert "Set-Cookie" not in answer.headers
 
 
