@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from clusterbook import OTHER, Book
 from clusterpeers import Load
 from clusterworld import NAMES, GaleraWorld, PatroniWorld, World
+from patronicluster import Member
 from processes import PATIENCE, Server, wait_until
 from steppedclock import PythonClock
 
@@ -286,20 +287,18 @@ def switchover(trouble: Trouble) -> Times:
 
 def standby_killed(trouble: Trouble) -> Times:
     """SIGKILL of the standby and of its Patroni."""
-    cluster = _patroni(trouble).cluster
-    standby = cluster.standby
-    standby.kill()
-    trouble.load.wait_for_kept()
-    standby.launch()
-    cluster.wait_for_both()
-    return Times()
+    return _standby_away(trouble, Member.kill)
 
 
 def standby_ended(trouble: Trouble) -> Times:
     """The standby ends in order."""
+    return _standby_away(trouble, Member.stop)
+
+
+def _standby_away(trouble: Trouble, end: Callable[[Member], None]) -> Times:
     cluster = _patroni(trouble).cluster
     standby = cluster.standby
-    standby.stop()
+    end(standby)
     trouble.load.wait_for_kept()
     standby.launch()
     cluster.wait_for_both()
