@@ -7,10 +7,8 @@ L{txgear.daemon.process}'s. So a L{ServerService} can be a child service of any 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
@@ -27,7 +25,7 @@ from txgear.broker.rights import RELOAD, SHUTDOWN
 from txgear.daemon.clustered import Clustered
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.handover import HandOver, Offer
-from txgear.daemon.late import ASKED, import_late
+from txgear.daemon.late import ASKED, Import, import_late
 from txgear.daemon.ports import wanted_ports
 from txgear.daemon.pushes import Pushes
 from txgear.daemon.renewal import Renewal, files_of
@@ -141,7 +139,7 @@ class ServerService(Service):
         self.web: Web | None = None
         self.web_ports: list[IListeningPort] = []
         self._values: list[StoredValue] = []
-        self._importing: list[Deferred[None]] = []
+        self._web_import = Import(reactor, ASKED, self._no_web)
         self._pushes = Pushes()
         self._own_ports: OwnPorts | None = None
         self._handover: HandOver | None = None
@@ -396,8 +394,8 @@ class ServerService(Service):
         """
         if self.web is not None:
             return self.web.switched()
-        if self._importing or ASKED not in sys.modules:
-            return self._import_web()
+        if not self._web_import.done:
+            return self._web_import.wait()
         from txgear.web.apisite import make_api
 
         self.web = make_api(self.server)
@@ -412,26 +410,10 @@ class ServerService(Service):
         if self.web is not None:
             self.web.sessions.hear(value)
 
-    def _import_web(self) -> Deferred[None]:
-        """
-        @return: fires when it is imported; where that fails, no connection can go over to HTTP any more.
-        """
-        made: Deferred[None] = Deferred()
-        self._importing.append(made)
-        if len(self._importing) == 1:
-            thread = StoreThread(self._reactor, "txgear import")
-            _ = thread(lambda: import_module(ASKED)).addErrback(self._no_web).addCallback(self._imported)
-            thread.stop()
-        return made
-
     def _no_web(self, failure: Failure) -> None:
+        """No connection can go over to HTTP any more."""
         self.log.failure("no connection can go over to HTTP: the web cannot be imported", failure)
         self.server.web_channel = None
-
-    def _imported(self, module: object) -> None:
-        waiting, self._importing = self._importing, []
-        for made in waiting:
-            made.callback(None)
 
     def _listen_for(self, web: Web, place: WebPlace, reactor: Any) -> None:
         factory: IProtocolFactory = web.factory(place.names)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from getopt import GetoptError, getopt
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from txgear.broker.table import MAX_PREFIX
 from txgear.daemon.clustered import NO_CLUSTER
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.descriptors import open_standard_descriptors
-from txgear.daemon.late import ASKED
+from txgear.daemon.late import import_for_another
 from txgear.daemon.logpipe import guard_output
 from txgear.daemon.pidfile import PidFile
 from txgear.daemon.process import ProcessService
@@ -652,10 +651,7 @@ def makeService(options: Options) -> IService:
     print_mistakes_as_lines()
     parent = options.parent
     daemon = parent is not None and not parent.get("nodaemon", True)
-    if parent is not None and any(parent.get(option) is not None for option in ("uid", "gid", "chroot")):
-        # Later it may not be there, or not to be read. What is missing is told when it is wanted.
-        with suppress(ImportError):
-            import_module(ASKED)
+    import_for_another(parent)
     return ProcessService(
         reactor,
         options.settings(),
