@@ -572,11 +572,14 @@ def test_another_user(programs: Programs) -> None:
         pytest.skip("only root can become another user")
     folder = Path(tempfile.mkdtemp(prefix="txgear-"))
     try:
-        folder.chmod(0o777)
+        folder.chmod(0o755)
+        theirs = folder / "theirs"
+        theirs.mkdir()
+        shutil.chown(theirs, "nobody")
         path = folder / "pid"
         web = f"127.0.0.1:{free_port()}"
         words = [*twistd(), "-n", f"--pidfile={path}", "--uid=nobody", "txgear", "--listen", "127.0.0.1"]
-        words += ["--port", "0", "--store", f"sqlite:///{folder / 'jobs.sqlite'}", "--web", web]
+        words += ["--port", "0", "--store", f"sqlite:///{theirs / 'jobs.sqlite'}", "--web", web]
         for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
             program = programs.start(words, name="twistd")
             wait_until(functools.partial(ready, program), what="a server")
