@@ -47,7 +47,6 @@ from txgear.protocol.constants import (
     WORK_BEAT,
     WORK_RETRY,
     WORKER_GONE,
-    WORKER_HELLO,
     WORKER_OFFER,
     WORKER_STATE,
     WORKER_WELCOME,
@@ -592,19 +591,33 @@ class Extension:
         if state.paused != peer.paused:
             self._broker.dispatcher.set_paused(peer, state.paused, self._server.seconds())
 
-    def _hello(self, data: Data) -> None:
+    def hello(self, data: Data) -> Deferred[None] | None:
+        """
+        A worker says who it is, and what it has.
+
+        @return: fires when it has been welcomed, where the store is asked for something of that; what it has
+            sent behind this is not for before. C{None} where it has been welcomed.
+        """
         hello = read_hello(bytes(data))
         if self._said_hello:
             raise InvalidArgument("A worker says hello once on a connection")
         self._said_hello = True
-        now = self._server.seconds()
-        # What it claims may be in the store only. Until the welcome it says nothing of it.
-        self._broker.stock.load_handles(hello.jobs, lambda answered, then: self._greet(hello, then), now)
+        stock, now = self._broker.stock, self._server.seconds()
+        if not stock.lacks(hello.jobs):
+            self._greet(hello, now)
+            return None
+        greeted: Deferred[None] = Deferred()
+
+        def come(answered: bool, later: float) -> None:
+            if not self._stream.closing:
+                self._greet(hello, later)
+            greeted.callback(None)
+
+        stock.load_handles(hello.jobs, come, now)
+        return greeted
 
     def _greet(self, hello: Hello, now: float) -> None:
         peer, absences = self._peer, self._broker.absences
-        if not peer.connected:
-            return
         former = absences.peer(hello.key)
         held = absences.greet(peer, hello.key, hello.jobs, hello.parts, now)
         about = peer.about = peer.about or About()
@@ -671,7 +684,6 @@ class Extension:
         WORKER_STATE: _state,
         FUNCTION_LOAD: _load,
         STEERED: _steered,
-        WORKER_HELLO: _hello,
         WORKER_GONE: _gone,
         WORK_RETRY: _retry,
         WORKER_OFFER: _offer,

@@ -30,6 +30,7 @@ from txgear.protocol.constants import (
     SWITCH_HTTP,
     SWITCHED_HTTP,
     TEXT,
+    WORKER_HELLO,
     WRONG_MAGIC,
 )
 from txgear.protocol.packets import Data, response
@@ -155,6 +156,21 @@ def _not_switched(connection: GearConnection, text: str) -> ServerError:
     return ServerError(text, "NOT_SWITCHED")
 
 
+def _hello(connection: GearConnection, data: Data) -> int:
+    """
+    A worker says who it is. What it asks for behind that comes behind its welcome, as all answers come in
+    turn; and it is not to be given anew what it has.
+
+    @return: whether this takes a while.
+    """
+    assert connection.extension is not None
+    greeted = connection.extension.hello(data)
+    if greeted is None:
+        return 0
+    connection.listing = iter((greeted,))
+    return MUCH
+
+
 def _wrong_magic(connection: GearConnection) -> None:
     raise InvalidMagic("Request magic expected")
 
@@ -205,6 +221,7 @@ class GearProtocol(GearConnection):
         LOGIN: _login,
         SWITCH_HTTP: _switch_http,
         **{kind: _of_extension(request) for kind, request in Extension.requests.items()},
+        WORKER_HELLO: _hello,
     }
     before_login: ClassVar[dict[int, Request]] = {
         kind: _once_identified(kind, request) for kind, request in requests.items()

@@ -434,6 +434,9 @@ class WorkerConnection(ServerConnection):
             self._welcome_is_over(welcome.held)
         elif self.offers and welcome.held:
             self._owner.returned(self, welcome.held)
+        elif welcome.held and not self.welcomed:
+            # It comes behind what was taken for a sign that none would.
+            self.drop("gives back what has been given up meanwhile")
 
     def _welcome_is_over(self, held: Collection[bytes] = ()) -> None:
         self.awaits_welcome = False

@@ -1,4 +1,7 @@
-"""Tests of L{txgear.server.extension} with jobs that only the store has, asked for by their uniques."""
+"""
+Tests of L{txgear.server.extension} with jobs that only the store has: asked for by their uniques, and claimed
+by workers that come back.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,27 @@ from typing import Any
 
 from txgear.broker.rights import SEE
 from txgear.errors import StoreRefused
-from txgear.protocol.constants import CAN_DO, GRAB_JOB, OPTION_REQ, SUBMIT_JOB_BG, WORK_COMPLETE
-from txgear.protocol.packets import request
+from txgear.protocol.constants import (
+    CAN_DO,
+    ECHO_REQ,
+    ECHO_RES,
+    GRAB_JOB,
+    GRAB_JOB_OPTIONS,
+    JOB_ASSIGN_OPTIONS,
+    NO_JOB,
+    OPTION_REQ,
+    SUBMIT_JOB_BG,
+    WORK_COMPLETE,
+    WORKER_WELCOME,
+)
+from txgear.protocol.packets import request, response
 from txgear.test.server.test_extension import ONE, TWO, asked, told
+from txgear.test.server.test_extension_workers import ALONE, hello
 from txgear.test.support.broker import FakeRights
 from txgear.test.support.server import DurableServerTestCase, submit
 
 
-class RowsTests(DurableServerTestCase):
+class RowsTestCase(DurableServerTestCase):
     """Job 1 is in memory, the first of its lane; job 2 with the unique C{u} is not."""
 
     def begin(self, **choices: Any) -> None:
@@ -24,6 +40,8 @@ class RowsTests(DurableServerTestCase):
         self.other.heard()
         self.store.take()
 
+
+class ResultsTests(RowsTestCase):
     def ask(self, function: bytes = b"", wait: bytes = b"0") -> bytes:
         self.client.tell(asked(b"", function=function, unique=b"u", wait=wait))
         self.assertEqual(self.client.heard(), b"")
@@ -67,3 +85,73 @@ class RowsTests(DurableServerTestCase):
         self.client.leave()
         self.thread.run_all()
         self.assertEqual(self.client.heard(), b"")
+
+
+class HelloTests(RowsTestCase):
+    """A worker claims job 2, and asks for a job and for an echo in the same breath."""
+
+    def begin(self, **choices: Any) -> None:
+        super().begin(worker_grace=10.0, **choices)
+        self.client.tell(
+            request(CAN_DO, b"f"),
+            hello(jobs={TWO: 1}),
+            request(GRAB_JOB_OPTIONS),
+            request(ECHO_REQ, b"x"),
+        )
+
+    def test_the_welcome_comes_first(self) -> None:
+        """A worker takes the answer to what it has sent later for a sign that none will come."""
+        self.assertEqual(self.client.heard(), b"")
+        self.thread.run_all()
+        self.clock.advance(0)
+        options = b'{"attempt":1,"lease":0,"timeout":0}'
+        job = response(JOB_ASSIGN_OPTIONS, ONE, b"f", b"", b"", options, b"w")
+        self.assertEqual(self.client.heard(), ALONE + job + response(ECHO_RES, b"x"))
+
+    def test_it_is_not_given_anew_what_it_has(self) -> None:
+        """After a restart all that it claims is queued."""
+        DurableServerTestCase.begin(self, queue_memory=0, worker_grace=10.0)
+        self.client.ask(request(OPTION_REQ, b"txgear-1"))
+        self.client.tell(request(CAN_DO, b"f"), hello(jobs={ONE: 1, TWO: 1}), request(GRAB_JOB_OPTIONS))
+        self.thread.run_all()
+        self.clock.advance(0)
+        welcome = response(WORKER_WELCOME, b'{"grace":10.0,"held":["H:test:1","H:test:2"]}')
+        self.assertEqual(self.client.heard(), welcome + response(NO_JOB))
+
+    def test_others_do_not_wait(self) -> None:
+        self.assert_alive(self.other)
+
+    def test_the_store_does_not_answer(self) -> None:
+        """The worker has nothing of it, and goes on."""
+        self.store.fail("rows", StoreRefused("it cannot be read"), times=10)
+        for _ in range(50):
+            self.thread.run_all()
+            self.clock.advance(0.1)
+        self.assertTrue(self.client.heard().startswith(ALONE))
+
+    def test_it_goes_meanwhile(self) -> None:
+        self.client.leave()
+        self.thread.run_all()
+        self.clock.advance(0)
+        broker = self.fixture.server.broker
+        self.assertEqual((len(broker.absences), list(broker.peers)), (0, [self.other.protocol.peer]))
+
+    def test_it_has_another_connection_by_then(self) -> None:
+        """That one stays."""
+        self.client.leave()
+        again = self.fixture.connect()
+        again.ask(request(OPTION_REQ, b"txgear-1"))
+        self.assertEqual(again.ask(hello()), ALONE)
+        self.thread.run_all()
+        self.clock.advance(0)
+        self.assertFalse(again.closed)
+        self.assertEqual(len(self.fixture.server.broker.absences), 1)
+
+    def test_the_server_ends_meanwhile(self) -> None:
+        closed = self.fixture.server.close_connections()
+        for peer in (self.client, self.other):
+            self.assertTrue(peer.closed)
+            peer.leave()
+        self.thread.run_all()
+        self.clock.advance(0)
+        self.successResultOf(closed)

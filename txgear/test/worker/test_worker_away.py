@@ -208,6 +208,23 @@ class RunningJobsTests(AwayTestCase):
                 self.server.line.send(*answer)
                 self.assertEqual([b"H:1"], self.cancelled)
 
+    def test_a_welcome_that_comes_too_late(self) -> None:
+        """What it gives back is given up here, and the server would wait for it for good."""
+        self.start(concurrency=2)
+        self.give(b"H:1")
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.server.line.welcome()
+        self.server.line.send(NO_JOB)
+        self.welcome(self.server.line)
+        self.assertFalse(self.server.line.ended)
+        self.welcome(self.server.line, "H:1")
+        self.assertTrue(self.server.line.ended)
+        self.clock.pump([0, 1])
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
     def test_times_go_on(self) -> None:
         self.start(timeout=5)
         job = self.give(b"H:1", timeout=5)
