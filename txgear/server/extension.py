@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
@@ -167,6 +167,7 @@ class Extension:
         @param stream: leads to the peer.
         """
         self._said_hello = False
+        self._offered: Mapping[bytes, int] = {}
         self._server = server
         self._broker = server.broker
         self._peer = peer
@@ -643,11 +644,14 @@ class Extension:
 
         def come(answered: bool, now: float) -> None:
             absences = self._broker.absences
+            if self._offered is not jobs or self._stream.closing:
+                return
             if held := absences.offer(self._peer, jobs, now):
                 self._send(WORKER_WELCOME, Welcome(absences.grace, frozenset(held), True).to_bytes())
 
         if not self._said_hello:
             raise InvalidArgument("A worker says hello before it offers anything")
+        self._offered = jobs
         self._broker.stock.load_handles(jobs, come, self._server.seconds())
 
     def _gone(self, key: bytes, words: Data) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from txgear.broker.model import Peer
 from txgear.broker.rights import SEE
 from txgear.errors import StoreRefused
 from txgear.protocol.constants import (
@@ -20,13 +21,17 @@ from txgear.protocol.constants import (
     OPTION_REQ,
     SUBMIT_JOB_BG,
     WORK_COMPLETE,
+    WORKER_OFFER,
     WORKER_WELCOME,
 )
+from txgear.protocol.hello import offer
 from txgear.protocol.packets import request, response
 from txgear.test.server.test_extension import ONE, TWO, asked, told
 from txgear.test.server.test_extension_workers import ALONE, hello
 from txgear.test.support.broker import FakeRights
-from txgear.test.support.server import DurableServerTestCase, submit
+from txgear.test.support.server import HANDLES, DurableServerTestCase, submit
+
+THREE = HANDLES[3]
 
 
 class RowsTestCase(DurableServerTestCase):
@@ -155,3 +160,48 @@ class HelloTests(RowsTestCase):
         self.thread.run_all()
         self.clock.advance(0)
         self.successResultOf(closed)
+
+
+class OfferTests(RowsTestCase):
+    """After a restart a worker has job 1 in hand, and offers job 3."""
+
+    def begin(self, **choices: Any) -> None:
+        super().begin(**choices)
+        self.other.tell(submit())
+        self.thread.run_all()
+        DurableServerTestCase.begin(self, queue_memory=0, worker_grace=10.0)
+        self.client.tell(request(OPTION_REQ, b"txgear-1"), hello(jobs={ONE: 1}))
+        self.thread.run_all()
+        self.clock.advance(0)
+        self.client.heard()
+        self.offer({THREE: 1})
+
+    def offer(self, jobs: dict[bytes, int]) -> None:
+        self.client.tell(request(WORKER_OFFER, offer(jobs)))
+        self.assertEqual(self.client.heard(), b"")
+
+    def held(self) -> list[bytes]:
+        """What the worker has when the store has answered."""
+        self.thread.run_all()
+        self.fixture.server.broker.check()
+        return list(self.peer.running)
+
+    @property
+    def peer(self) -> Peer:
+        return self.client.protocol.peer  # type: ignore[no-any-return]
+
+    def test_it_is_taken(self) -> None:
+        self.assertEqual(self.held(), [ONE, THREE])
+        welcome = response(WORKER_WELCOME, b'{"grace":10.0,"held":["H:test:3"],"offers":true}')
+        self.assertEqual(self.client.heard(), welcome)
+
+    def test_it_is_taken_back_meanwhile(self) -> None:
+        """Nothing has to be read for an offer of nothing, which so comes first."""
+        self.offer({})
+        self.assertEqual(self.held(), [ONE])
+
+    def test_the_worker_goes_meanwhile(self) -> None:
+        """It is waited for, with what it had then."""
+        self.client.leave()
+        self.assertEqual(self.held(), [ONE])
+        self.assertEqual(self.fixture.server.broker.absences.offered, [])
