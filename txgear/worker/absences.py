@@ -68,7 +68,9 @@ class Absences:
     def begin(self, connection: WorkerConnection) -> None:
         """A connection has ended whose server waits for what the worker has: keep that, if there is any."""
         server = connection.server
-        absence = self._kept.get(server) or Absence(self._give_up_soon)
+        absence = self._kept.get(server)
+        if absence is None:
+            absence = Absence(self._give_up_soon)
         connection.leave_to(absence)
         if absence:
             self._kept[server] = absence

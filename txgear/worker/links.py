@@ -178,7 +178,7 @@ class ServerLinks:
             if (
                 server not in self._leaving
                 and server not in self._absences
-                and (connection is None or connection.closing or connection.idle)
+                and (connection is None or connection.ended is not None or connection.idle)
             ):
                 self._leaving.add(server)
                 _ = connector.stop().addBoth(self._left, server)

@@ -634,6 +634,21 @@ class StopTests(AwayTestCase):
         self.clock.advance(0)
         self.successResultOf(stopped)
 
+    def test_while_the_connection_ends(self) -> None:
+        """What is in hand is waited for all the same."""
+        worker = self.start()
+        self.give(b"H:1")
+        self.server.line.send(WORKER_WELCOME, b"no welcome")
+        self.assertTrue(self.server.line.ended)
+        stopped = worker.stopService()
+        self.clock.advance(0)
+        self.assertNoResult(stopped)
+        self.results[0].callback(b"done")
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), self.come_back("H:1"))
+        self.server.line.send(ECHO_RES, b"1")
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+
     def test_it_stays_away(self) -> None:
         worker = self.start()
         self.give(b"H:1")

@@ -157,6 +157,20 @@ class BackTests(MovedTestCase):
         self.assertEqual(self.cancelled, [])
         self.assertFalse(jobs[0].gone)
 
+    def test_it_is_lost_again_with_others(self) -> None:
+        """What was kept is given up by then: the time begins anew."""
+        self.worker.register("g", self.wait, timeout=5)
+        self.give(b"H:1", b"g")
+        self.lose()
+        self.come_first()
+        self.clock.advance(4)
+        self.assertEqual(self.cancelled, [b"H:1"])
+        (job,) = self.lose(b"H:2")
+        self.clock.advance(9)
+        self.assertFalse(job.gone)
+        self.clock.advance(1)
+        self.assertEqual(job.why_gone, "the server was away for too long")
+
     def test_the_time_is_over(self) -> None:
         (job,) = self.lose(b"H:1")
         self.come_first()
