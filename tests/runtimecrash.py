@@ -52,6 +52,10 @@ RATE: Final = 15
 #: Things that were wrong, of which there is a line, at the most.
 SHOWN: Final = 20
 
+#: Characters of the runtime's log that are shown where jobs are not done, and disturbances.
+LOG_SHOWN: Final = 20_000
+DONE_SHOWN: Final = 40
+
 ENDS: Final = (P.WORK_COMPLETE, P.WORK_FAIL, P.WORK_EXCEPTION)
 
 #: What is asked for, and how often: most of it is quick.
@@ -66,13 +70,16 @@ results = "1d"
 """
 
 JOBS: Final = """
-import asyncio
+import faulthandler
+import signal
 import time
 
 from txgear.runtime import function
 
 VERSION = 1
 held = []
+# Asked where something has gone wrong.
+faulthandler.register(signal.SIGUSR2)
 
 
 @function("quick", blocking=False)
@@ -240,6 +247,7 @@ class Trial:
         self._port = free_port()
         self._lives = 0
         self._stopped: list[tuple[float, int]] = []
+        self._done: list[str] = []
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         (folder / "policies.toml").write_text(POLICY)
@@ -284,8 +292,8 @@ class Trial:
 
     def _processes(self) -> dict[int, str]:
         """
-        All processes of the runtime, with their command lines: by a variable, or by their title, which is
-        written over the environment that others can see.
+        All processes of the runtime, with their command lines: by a variable, or the supervisor by its title,
+        which it writes over its environment. Another trial beside this one is left alone.
         """
         found = {}
         for entry in Path("/proc").iterdir():
@@ -294,9 +302,7 @@ class Trial:
                     continue
                 title = (entry / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
                 marked = f"{TRACE}={self._trace}".encode() in (entry / "environ").read_bytes().split(b"\0")
-                if marked or re.match(
-                    f"txgear runtime: (template of )?{NAME}-|txgear runtime: {self._folder}", title
-                ):
+                if marked or title.startswith(f"txgear runtime: {self._folder}"):
                     found[int(entry.name)] = title
             except OSError:
                 continue
@@ -316,7 +322,12 @@ class Trial:
                 os.kill(pid, number)
             except ProcessLookupError:
                 return 0
+            self._note(f"{signal.Signals(number).name} to {pid}")
         return pid
+
+    def _note(self, what: str) -> None:
+        """What was done, and when, for who has to find out what came of it."""
+        self._done.append(f"{time.strftime('%H:%M:%S')} {what}")
 
     def _child_killed(self) -> None:
         self._send(f"runtime: {NAME}-", signal.SIGKILL)
@@ -397,9 +408,11 @@ class Trial:
             self._stopped.remove(each)
             if each[1] in self._processes():
                 os.kill(each[1], signal.SIGCONT)
+                self._note(f"SIGCONT to {each[1]}")
         if self._mend_at is not None and (all or self._mend_at <= now):
             self._mend_at = None
             self._line.mend()
+            self._note("line mended")
 
     # The trial
 
@@ -414,6 +427,7 @@ class Trial:
         while time.monotonic() < end:
             # Each once at first, then as it comes.
             [what] = [todo.pop()] if todo else self._random.choices(list(self._DISTURBANCES), weights)
+            self._note(what)
             self._DISTURBANCES[what][0](self)
             self.counts[what] += 1
             pause = time.monotonic() + self._random.uniform(LEAST, MOST)
@@ -435,7 +449,7 @@ class Trial:
         deadline = time.monotonic() + PEACE
         while left := [row for row in line.lines(b"status") if row.split(b"\t")[1] != b"0"]:
             if time.monotonic() > deadline:
-                self.wrong.append(f"not all was done within {PEACE:g} s: {left}")
+                self.wrong.append(f"not all was done within {PEACE:g} s: {left}\n{self._findings(line)}")
                 break
             time.sleep(0.1)
         ended = Counter([*self._pages(line, b"kept"), *self._pages(line, b"dead")])
@@ -450,6 +464,24 @@ class Trial:
         self.counts["jobs in the background"] = len(clients.background)
         self.counts["jobs waited for"] = len(clients.ends)
         self.counts["clients cut off"] = clients.cut
+
+    def _findings(self, line: Line) -> str:
+        """
+        Why jobs may not be done: what was done last, what the server has, and what the processes do, with
+        where their threads are at the end of the runtime's log.
+        """
+        found = ["done last:", *self._done[-DONE_SHOWN:]]
+        running = line.lines(b"jobs state=running")
+        each = [b"job " + row.split(b"\t")[0] for row in running]
+        for command in (b"jobs limit=20", b"workforce", b"connections", *each):
+            found += [f"{command.decode()}:", *map(repr, line.lines(command))]
+        for pid, title in self._processes().items():
+            found.append(f"{pid} {title}: {_state(pid)}")
+            if f"runtime: {NAME}-" in title:
+                os.kill(pid, signal.SIGUSR2)
+        time.sleep(1)
+        log = (self._runtime.stdout + self._runtime.stderr).decode(errors="replace")
+        return "\n".join([*found, "log:", log[-LOG_SHOWN:]])
 
     @staticmethod
     def _pages(line: Line, command: bytes) -> list[bytes]:
@@ -496,6 +528,16 @@ class Trial:
         self._runtime.stop()
         self._server.stop()
         self._line.close()
+
+
+def _state(pid: int) -> str:
+    """Whether a process runs, sleeps or is stopped, and where it waits in the kernel."""
+    try:
+        status, where = (Path(f"/proc/{pid}/{name}").read_text() for name in ("status", "wchan"))
+    except OSError as error:
+        return str(error)
+    wanted = ("State:", "PPid:", "Threads:", "SigPnd:", "ShdPnd:")
+    return " ".join([*(line for line in status.splitlines() if line.startswith(wanted)), where])
 
 
 def run(folder: Path, seed: str, seconds: float) -> tuple[Counter[str], list[str]]:

@@ -25,6 +25,6 @@ def test_crash(tell: Callable[[str], None], tmp_path: Path) -> None:
     """No job that was answered is lost, each ends once, and no process is left."""
     counts, wrong = run(tmp_path, SEED, SECONDS)
     tell(f"TXGEAR_CRASH_SEED={SEED}\n" + "\n".join(f"{count:8} {what}" for what, count in counts.items()))
-    assert not wrong, "\n".join(wrong)
+    assert not wrong, f"TXGEAR_CRASH_SEED={SEED}\n" + "\n".join(wrong)
     assert counts["jobs in the background"]
     assert counts["child killed"]

@@ -188,7 +188,7 @@ class OfferTests(RowsTestCase):
 
     @property
     def peer(self) -> Peer:
-        return self.client.protocol.peer  # type: ignore[no-any-return]
+        return self.client.protocol.peer
 
     def test_it_is_taken(self) -> None:
         self.assertEqual(self.held(), [ONE, THREE])
