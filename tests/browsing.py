@@ -29,6 +29,7 @@ MOST_HIGH: Final = 1400
 """Pixels of a picture."""
 MILLISECONDS: Final = 15_000
 """How long a browser may take for anything."""
+expect.set_options(timeout=MILLISECONDS)
 
 
 class Look(NamedTuple):
@@ -149,13 +150,17 @@ class Tab:
         assert answer is not None
         assert answer.status == status, f"{path}: {answer.status}"
         if self._scripted and self.page.locator("body[data-live]").count():
-            expect(self.page.locator("#line")).to_have_text("Live")
+            self.is_live()
         if status >= 400:
             # The browser says in its console what it was answered.
             told, self.errors = self.errors, []
             assert len(told) == 1, told
             assert f"status of {status}" in told[0], told
         return self.page
+
+    def is_live(self) -> None:
+        """The page's scripts are at work: what is pressed before that is lost."""
+        expect(self.page.locator("#line")).to_have_text("Live")
 
     def look(self, look: Look) -> None:
         """Have the page that is open look otherwise."""

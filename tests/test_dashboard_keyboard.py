@@ -119,6 +119,7 @@ def test_views_by_letters(tab: Tab, look: object) -> None:
         keys(page, "g", letter)
         expect(page).to_have_url(f"{tab.base}{path}")
         expect(page.locator("nav a[aria-current]").first).to_be_visible()
+        tab.is_live()
     tab.look(LOOKS[0])
     tab.is_calm()
 
@@ -188,9 +189,12 @@ def test_an_act(tab: Tab, shop: Shop) -> None:
     page = tab.open("/")
     keys(page, "g", "j")
     expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+    tab.is_live()
     keys(page, "/")
     page.keyboard.type("function=z.keys")
     keys(page, "Enter")
+    expect(page).to_have_url(f"{tab.base}/jobs?function=z.keys")
+    tab.is_live()
     expect(page.locator("#rows > tr")).to_have_count(3)
     keys(page, "j", "x", "j", "x")
     tab_to(page, "Cancel", "Shift+Tab")
@@ -208,6 +212,49 @@ def test_an_act(tab: Tab, shop: Shop) -> None:
     keys(page, "Enter")
     wait_until(lambda: [operator.state(each) for each in handles] == ["", "", "queued"], what="an end")
     expect(page.locator("#rows > tr")).to_have_count(1)
+
+
+def test_quick_hands(tab: Tab, shop: Shop) -> None:
+    """Who answers a question, and presses the next key before the browser has told of its end, loses none."""
+    with WirePeer(shop.server.port) as client:
+        handle = client.submit(b"z.quick", b"", b"q", P.SUBMIT_JOB_BG).decode()
+        page = tab.open("/jobs?function=z.quick")
+        page.get_by_role("checkbox", name=f"Select {handle}").check()
+        page.get_by_role("button", name="Cancel", exact=True).click()
+        for answer in ("No, leave it", "Escape"):
+            expect(page.get_by_role("button", name="No, leave it")).to_be_focused()
+            # Two events, and no turn of the browser's between them, in which it tells of the dialog's end.
+            page.evaluate(
+                """async (answer) => {
+                    const dialog = document.querySelector("dialog");
+                    if (answer !== "Escape") document.activeElement.click();
+                    else if (dialog.dispatchEvent(new Event("cancel", {cancelable: true}))) dialog.close();
+                    await null;
+                    document.activeElement.click();
+                }""",
+                answer,
+            )
+        keys(page, "Tab", "Enter")
+        wait_until(lambda: Operator(shop.server).state(handle) == "", what="an end")
+        expect(page.locator("#rows > tr")).to_have_count(0)
+        expect(page.get_by_role("dialog")).to_have_count(0)
+    tab.is_calm()
+
+
+def test_the_way_back(tab: Tab, shop: Shop) -> None:
+    """On the way back browsers mark boxes by their places again: there are other jobs by then."""
+    with WirePeer(shop.server.port) as client:
+        handles = [client.submit(b"z.back", b"", b"b%d" % n, P.SUBMIT_JOB_BG).decode() for n in range(3)]
+        page = tab.open("/jobs?function=z.back")
+        page.get_by_role("checkbox", name=f"Select {handles[1]}").check()
+        assert client.ask(f"cancel job {handles[0]}").startswith(b"OK")
+        expect(page.locator("#line")).to_have_text("Held while something is selected")
+        tab.open("/schedules")
+        page.go_back()
+        expect(page.locator("#rows > tr")).to_have_count(2)
+        tab.is_live()
+        expect(page.locator("#rows input:checked")).to_have_count(0)
+        assert client.ask("purge z.back").startswith(b"OK")
 
 
 def test_still(tab: Tab, shop: Shop) -> None:

@@ -104,3 +104,22 @@ def test_server_hangs(start: Callable[[str], Server], tab: Tab) -> None:
     finally:
         server.signal(signal.SIGCONT)
     expect(line).to_have_text(LIVE, timeout=SOON)
+
+
+def test_server_anew_under_a_selection(start: Callable[[str], Server], tmp_path: Path, tab: Tab) -> None:
+    """The page of a server that is started anew is loaded again, but not under what somebody has selected."""
+    store = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+    server = start(store)
+    submit(server.port, b"mail", 2)
+    page = tab.open("/jobs")
+    box = page.get_by_role("checkbox", name=re.compile("Select H")).first
+    box.check()
+    server.stop()
+    expect(page.locator("#line")).to_have_text(GONE, timeout=AT_ONCE)
+    start(store)
+    expect(page.locator("#line")).to_have_text("The server was started anew", timeout=SOON)
+    expect(page.locator("#line-more")).to_have_text(re.compile("As of"))
+    expect(box).to_be_checked()
+    page.get_by_role("button", name="Load again").click()
+    expect(page.locator("#line")).to_have_text(LIVE)
+    expect(page.locator("#rows input:checked")).to_have_count(0)

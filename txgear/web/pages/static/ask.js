@@ -20,11 +20,16 @@ export function ask(question, yes) {
   dialog.append(text, form);
   document.body.append(dialog);
   dialog.showModal();
+  dialog.addEventListener("close", () => dialog.remove());
   return new Promise((answer) => {
-    dialog.addEventListener("close", () => {
-      answer(dialog.returnValue === "yes");
-      dialog.remove();
-    });
+    // Answered here, where the focus goes back. "close" comes later, and the next key may be quicker.
+    for (const kind of ["submit", "cancel"]) {
+      dialog.addEventListener(kind, (event) => {
+        event.preventDefault();
+        dialog.close();
+        answer(event.submitter?.value === "yes");
+      });
+    }
   });
 }
 

@@ -207,10 +207,10 @@ async function answered() {
   }
 }
 
-/** Load the page again: at once, but never in a loop, and not under what somebody is writing. */
+/** Load the page again: at once, but never in a loop, and not under what somebody is writing or has selected. */
 function reload(text) {
   stream.end();
-  if (isEdited() || document.querySelector("dialog[open]")) {
+  if (isEdited() || isHeld()) {
     say("ended", text, asOf(), "Load again", () => location.reload());
     return;
   }
