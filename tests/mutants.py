@@ -48,8 +48,8 @@ MUTANTS: Final = (
     Mutant(
         "a server writes although another one has taken its lease",
         "stores/leases.py",
-        "        if cursor.rowcount != 1:\n            self.see(cursor)",
-        "        if False:\n            self.see(cursor)",
+        "if rows != 1:",
+        "if False:",
         "stores.test_leases",
     ),
     Mutant(
@@ -69,8 +69,8 @@ MUTANTS: Final = (
     Mutant(
         "a server with several parts writes though another one has taken one of them",
         "stores/holdings.py",
-        "        if cursor.rowcount != len(wanted):\n",
-        "        if False:\n",
+        "if rows != len(wanted):",
+        "if False:",
         "stores.test_partedstore_machine",
     ),
     Mutant(

@@ -112,6 +112,19 @@ class StoreDialect(ABC):
         """A new cursor of the driver's connection, for the statements."""
         return driver.cursor()
 
+    def transaction(self, driver: DBAPIConnection) -> DBAPICursor:
+        """A cursor for one transaction, which L{commit} ends; it may send statements later."""
+        return self.cursor(driver)
+
+    def commit(self, driver: DBAPIConnection, cursor: DBAPICursor) -> None:
+        """
+        Commit.
+
+        @param cursor: that of L{transaction}, which is closed.
+        """
+        cursor.close()
+        driver.commit()
+
     def begin_work(self, cursor: DBAPICursor) -> None:  # noqa: B027 - most have nothing to do
         """Make the settings that a transaction needs for itself, at its beginning."""
 

@@ -326,12 +326,15 @@ class Holdings:
             wanted.pop().fence(driver, cursor, self._status)
         if not wanted:
             return
-        moments = chain.from_iterable(lease.moment for lease in wanted)
-        self._dialect.execute_first(driver, cursor, self._fence_text(len(wanted)), tuple(moments))
-        if cursor.rowcount != len(wanted):
-            for lease in wanted:
-                lease.see(cursor)
-            raise StoreUnavailable(NOT_AS_LEFT)
+
+        def changed(rows: int) -> None:
+            if rows != len(wanted):
+                for lease in wanted:
+                    lease.see(cursor)
+                raise StoreUnavailable(NOT_AS_LEFT)
+
+        moments = tuple(chain.from_iterable(lease.moment for lease in wanted))
+        self._dialect.execute_first(driver, cursor, self._fence_text(len(wanted)), moments, changed)
 
     def _make_fence(self, rows: int) -> str:
         columns = leases.c

@@ -339,20 +339,24 @@ class Lease:
 
     def fence(self, driver: DBAPIConnection, cursor: DBAPICursor, status: bytes | None = None) -> None:
         """
-        Change the row, as the first statement of a transaction that writes.
+        Change the row, as the first statement of a transaction that writes. That it is changed may be seen
+        later, but before the COMMIT.
 
         @param status: what else is to be in it from now on, if it is not to stay as it is.
         @raise StoreTaken: another server has the lease.
         @raise StoreUnavailable: the row is not as it was left.
         """
+
+        def changed(rows: int) -> None:
+            if rows != 1:
+                self.see(cursor)
+                raise StoreUnavailable(NOT_AS_LEFT)
+
         mine = self.moment
         if status is None:
-            self._dialect.execute_first(driver, cursor, self._fence_text, mine)
+            self._dialect.execute_first(driver, cursor, self._fence_text, mine, changed)
         else:
-            self._dialect.execute_first(driver, cursor, self._tell_text, (status, *mine))
-        if cursor.rowcount != 1:
-            self.see(cursor)
-            raise StoreUnavailable(NOT_AS_LEFT)
+            self._dialect.execute_first(driver, cursor, self._tell_text, (status, *mine), changed)
 
     @property
     def moment(self) -> tuple[int, bytes, int, int]:

@@ -4,7 +4,7 @@ PostgreSQL, with psycopg 3.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from math import ceil
@@ -258,12 +258,18 @@ class PostgreSQL(ServerDialect):
         connection.autocommit = False
 
     def execute_first(
-        self, driver: DBAPIConnection, cursor: DBAPICursor, text: str, parameters: tuple[Any, ...]
+        self,
+        driver: DBAPIConnection,
+        cursor: DBAPICursor,
+        text: str,
+        parameters: tuple[Any, ...],
+        hearer: Callable[[int], None],
     ) -> None:
         connection: Any = driver
         # Together with the BEGIN, in one round trip.
         with connection.pipeline():
             cursor.execute(text, parameters)
+        hearer(cursor.rowcount)
 
     @contextmanager
     def short_waits(self, cursor: DBAPICursor) -> Iterator[None]:

@@ -5,7 +5,7 @@ What PostgreSQL and MySQL have in common: a database server that is reached over
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
 from typing import Any, ClassVar, Final
@@ -200,10 +200,21 @@ class ServerDialect(StoreDialect):
         yield
 
     def execute_first(
-        self, driver: DBAPIConnection, cursor: DBAPICursor, text: str, parameters: tuple[Any, ...]
+        self,
+        driver: DBAPIConnection,
+        cursor: DBAPICursor,
+        text: str,
+        parameters: tuple[Any, ...],
+        hearer: Callable[[int], None],
     ) -> None:
-        """Execute the first statement of a transaction."""
+        """
+        Execute the first statement of a transaction.
+
+        @param hearer: is told how many rows it has changed, before the transaction is committed; what it
+            raises ends that.
+        """
         cursor.execute(text, parameters)
+        hearer(cursor.rowcount)
 
     @contextmanager
     @abstractmethod

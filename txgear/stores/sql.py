@@ -322,16 +322,16 @@ class SqlStore:
         committing = False
         try:
             # Not even that can be had of a connection that is closed.
-            cursor = self._dialect.cursor(driver)
+            cursor = self._dialect.transaction(driver)
             self._dialect.begin_work(cursor)
             if writes and self._dialect.begin:
                 cursor.execute(self._dialect.begin)
             if writes and self._holdings is not None:
                 self._holdings.fence(driver, cursor)
             result = work(cursor)
-            cursor.close()
+            # What the dialect sends with it may be what fails.
             committing = True
-            driver.commit()
+            self._dialect.commit(driver, cursor)
             if writes and self._holdings is not None:
                 self._holdings.committed()
         except BaseException as error:

@@ -262,10 +262,8 @@ class Statements:
 
         @param weights: bytes of each row.
         """
-        for run in row_slices(weights, self.most_bytes):
-            cursor.execute(
-                self._insert_text(table, run.stop - run.start), tuple(chain.from_iterable(rows[run]))
-            )
+        for count, parameters in self.row_lists(rows, weights):
+            cursor.execute(self._insert_text(table, count), parameters)
 
     def insert_missing(self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]]) -> int:
         """
@@ -274,9 +272,8 @@ class Statements:
         @return: how many.
         """
         inserted = 0
-        for run in row_slices([ROW_BYTES] * len(rows), self.most_bytes):
-            text = self._insert_missing_text(table, run.stop - run.start)
-            cursor.execute(text, tuple(chain.from_iterable(rows[run])))
+        for count, parameters in self.row_lists(rows, [ROW_BYTES] * len(rows)):
+            cursor.execute(self._insert_missing_text(table, count), parameters)
             inserted += cursor.rowcount
         return inserted
 
@@ -354,6 +351,13 @@ class Statements:
         for start in range(0, len(keys), MOST_ROWS):
             part = tuple(keys[start : start + MOST_ROWS])
             yield part + part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
+
+    def row_lists(
+        self, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]
+    ) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        """Divide rows among statements: of each how many rows its text has, and its parameters."""
+        for run in row_slices(weights, self.most_bytes):
+            yield run.stop - run.start, tuple(chain.from_iterable(rows[run]))
 
     def _make_insert(self, table: Table, rows: int) -> str:
         return self._with_rows(insert(table), table, rows)

@@ -64,26 +64,13 @@ class ListsTests(SynchronousTestCase):
 
 
 class TextsTests(SynchronousTestCase):
-    @needs("psycopg", "pymysql")
     def test_sql(self) -> None:
-        for dialect, insert, delete in (
-            (
-                SQLite("/jobs"),
-                "INSERT INTO txgear_workloads (number, workload) VALUES (?, ?), (?, ?)",
-                "DELETE FROM txgear_workloads WHERE txgear_workloads.number IN (?, ?)",
-            ),
-            (
-                MySQL("mysql://db/jobs", None, 5.0),
-                "INSERT INTO txgear_workloads (number, workload) VALUES (%s, %s), (%s, %s)",
-                "DELETE FROM txgear_workloads WHERE txgear_workloads.number IN (%s, %s)",
-            ),
-        ):
-            statements = dialect.statements
-            self.assertEqual(statements._insert_text(schema.workloads, 2), insert)
-            self.assertEqual(statements._delete_text(schema.workloads, 2), delete)
-            self.assertIs(
-                statements._insert_text(schema.jobs, 256), statements._insert_text(schema.jobs, 256)
-            )
+        statements = SQLite("/jobs").statements
+        insert = "INSERT INTO txgear_workloads (number, workload) VALUES (?, ?), (?, ?)"
+        delete = "DELETE FROM txgear_workloads WHERE txgear_workloads.number IN (?, ?)"
+        self.assertEqual(statements._insert_text(schema.workloads, 2), insert)
+        self.assertEqual(statements._delete_text(schema.workloads, 2), delete)
+        self.assertIs(statements._insert_text(schema.jobs, 256), statements._insert_text(schema.jobs, 256))
 
 
 class ErrorsTests(SynchronousTestCase):

@@ -264,9 +264,15 @@ class FakeDialect:
         return driver
 
     def execute_first(
-        self, driver: FakeConnection, cursor: FakeConnection, text: str, parameters: tuple[Any, ...]
+        self,
+        driver: FakeConnection,
+        cursor: FakeConnection,
+        text: str,
+        parameters: tuple[Any, ...],
+        hearer: Callable[[int], None],
     ) -> None:
         cursor.execute(text, parameters)
+        hearer(cursor.rowcount)
 
     def session(self, driver: FakeConnection, cursor: FakeConnection) -> str:
         return self._database.name_of(driver.number)
