@@ -78,7 +78,9 @@ def world(
     """By default at a server that others use as well, and that has the usual grace."""
     options: list[str] | None = getattr(request, "param", None)
     if options is not None:
-        server = start_server(*options, store=f"sqlite:///{tmp_path / 'store'}")
+        (tmp_path / "policies.toml").write_text('[[function]]\nname = "*"\nresults = "1d"\n')
+        words = [option.format(folder=tmp_path) for option in options]
+        server = start_server(*words, store=f"sqlite:///{tmp_path / 'store'}")
     world = World(server, programs, function, tmp_path)
     yield world
     for worker in world.workers:
@@ -157,6 +159,31 @@ def test_the_server_is_killed(world: World, start_server: Servers) -> None:
     world.let_end("one")
     wait_until(lambda: second.status(world.function) == (0, 0, 1), what="the job has ended")
     assert world.begun() == [f"began {handle} 1"]
+
+
+@pytest.mark.parametrize("world", [["--worker-grace=60", "--config={folder}/policies.toml"]], indirect=True)
+def test_the_server_is_killed_that_has_a_result_already(world: World, start_server: Servers) -> None:
+    """
+    The worker does not know that, and claims both jobs; of the one that has ended the next server has to ask
+    its store. The other one is the worker's all the same.
+    """
+    handles = [world.submit(workload, P.SUBMIT_JOB_BG) for workload in (b"one", b"two")]
+    world.line.loses_answers = True
+    world.let_end("one")
+    wait_until(lambda: world.server.status(world.function) == (1, 1, 1), what="one job has ended")
+    # When this one is stored, the result is.
+    world.client.submit(f"{world.function} other".encode(), b"", type=P.SUBMIT_JOB_BG)
+    world.line.cut()
+    world.wait_for_log("2 jobs of")
+    world.server.kill()
+    store = f"sqlite:///{world.folder / 'store'}"
+    config = f"--config={world.folder / 'policies.toml'}"
+    second = start_server("--worker-grace=60", config, port=world.server.port, store=store)
+    world.line.mend()
+    world.wait_for_log("takes 1 of 2 jobs from before")
+    world.let_end("two")
+    wait_until(lambda: second.status(world.function) == (0, 0, 1), what="the other job has ended")
+    assert world.begun() == [f"began {handle} 1" for handle in handles]
 
 
 def test_stopped_while_it_is_cut_off(world: World) -> None:
