@@ -134,6 +134,7 @@ crash: $(TESTABLE) ## 50 kills under load for each kind of store, five minutes o
 failover: $(TESTABLE) ## three servers over one database, and all that can happen to any of it: the times of docs/cluster.md; an hour
 	@$(BIN)/python tests/clusterproof.py
 	@$(BIN)/python tests/clusterproof.py --jobs 1000000
+	@TXGEAR_TEST_GALERA_NODES=3 $(BIN)/python -m pytest -k TestGalera tests/test_cluster_contract.py
 
 .PHONY: bench
 bench: $(TESTABLE) ## the figures of docs/performance.md

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from databases import Database, MariaDB, Postgres, Service
+from databases import Database, MariaDB, Postgres, Service, folder_for_services
 from galera import Galera
 from needs import lacks
 from patronicluster import Cluster
@@ -171,20 +170,11 @@ def mariadb(databases: dict[type[Database], Database]) -> Database:
     return _running(MariaDB, databases)
 
 
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for servers: not below pytest's own, which is closed to the users that they run as."""
-    place = Path(tempfile.mkdtemp(prefix="txgear-"))
-    place.chmod(0o755)
-    yield place
-    shutil.rmtree(place)
-
-
 @pytest.fixture(scope="module")
 def module_galera() -> Iterator[Galera]:
     """The Galera cluster that the tests of one file share."""
     lacks(Galera.missing())
-    with _folder() as folder, Galera(folder) as this:
+    with folder_for_services() as folder, Galera(folder) as this:
         yield this
 
 
@@ -199,7 +189,7 @@ def galera(module_galera: Galera) -> Galera:
 def module_patroni() -> Iterator[Cluster]:
     """The PostgreSQL with a standby that the tests of one file share."""
     lacks(Cluster.missing())
-    with _folder() as folder, Cluster(folder) as this:
+    with folder_for_services() as folder, Cluster(folder) as this:
         yield this
 
 
@@ -214,7 +204,10 @@ def patroni(module_patroni: Cluster) -> Cluster:
 def pooler(request: pytest.FixtureRequest, postgres: Database) -> Iterator[str]:
     """The URL of an empty database of PostgreSQL, by way of PgBouncer; another mode may be its parameter."""
     lacks(PgBouncer.missing())
-    with _folder() as folder, PgBouncer(folder, postgres, getattr(request, "param", "transaction")) as this:
+    with (
+        folder_for_services() as folder,
+        PgBouncer(folder, postgres, getattr(request, "param", "transaction")) as this,
+    ):
         yield this.url
 
 

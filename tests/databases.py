@@ -13,8 +13,9 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, TypeVar
@@ -66,6 +67,17 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@contextlib.contextmanager
+def folder_for_services() -> Iterator[Path]:
+    """A folder for servers: not below pytest's own, which is closed to the users that they run as."""
+    place = Path(tempfile.mkdtemp(prefix="txgear-"))
+    place.chmod(0o755)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
 
 
 class Service(ABC):

@@ -1,4 +1,4 @@
-"""A cluster of three MariaDB nodes with Galera, of our own, on 127.0.0.1.
+"""A cluster of MariaDB nodes with Galera, of our own, on 127.0.0.1: three, or as many as are wanted.
 
 Each node is a :class:`databases.MariaDB` that replicates, so it can be killed and paused like one. All of
 Galera's times are its own defaults: after a node's crash the others answer no COMMIT for about 6 seconds.
@@ -135,14 +135,14 @@ class Node(MariaDB):
 
 
 class Galera:
-    """A cluster of three nodes; as a context manager it starts, and is killed.
+    """A cluster of nodes; as a context manager it starts, and is killed.
 
     :ivar nodes: they have one database, which any of them serves.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int = SIZE) -> None:
         self.folder = folder
-        self.nodes = [Node(folder / f"node{number}") for number in range(1, SIZE + 1)]
+        self.nodes = [Node(folder / f"node{number}") for number in range(1, size + 1)]
         for node in self.nodes:
             node.joins(self.nodes)
 
@@ -173,6 +173,9 @@ class Galera:
         try:
             # Only now its files say how far it is.
             first.found()
+            if not others:
+                # Nobody is there whom it could join.
+                return
             first.stop()
             for node in others:
                 subprocess.run(["cp", "-a", first.folder, node.folder], check=True)
@@ -182,7 +185,7 @@ class Galera:
                 node.launch()
             for node in self.nodes:
                 node.arrive()
-            self.wait_for(SIZE)
+            self.wait_for(len(self.nodes))
         except BaseException:
             self.kill()
             raise
@@ -209,7 +212,7 @@ class Galera:
                 node.launch()
         for node in self.nodes:
             node.heal()
-        self.wait_for(SIZE)
+        self.wait_for(len(self.nodes))
         self.nodes[0].clear()
 
     def wait_for(self, size: int) -> None:

@@ -42,8 +42,10 @@ class PgBouncer(Service):
             "auth_type": "scram-sha-256",
             "auth_file": self.folder / "users",
             "pool_mode": self._mode,
-            # So few that clients take them from each other.
+            # So few that clients take them from each other, and each transaction another one than the last.
             "default_pool_size": 3,
+            "min_pool_size": 3,
+            "server_round_robin": 1,
         }
         lines = [f"{name} = {value}" for name, value in settings.items()]
         databases = ["[databases]", f"* = host=127.0.0.1 port={self._server.port}"]
