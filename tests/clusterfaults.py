@@ -8,15 +8,21 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
 
 from clusterbook import OTHER, Book
 from clusterpeers import Load
 from clusterworld import NAMES, GaleraWorld, PatroniWorld, World
+from databases import Service
+from linebetween import LineBetween
+from machines import AMONG, APART, OUTSIDE, Machine
 from patronicluster import Member
 from processes import PATIENCE, Server, wait_until
 from steppedclock import PythonClock
+
+T = TypeVar("T")
 
 #: Seconds for which a server stands still, or is without its database: more than a lease, and a look.
 LONGER: Final = 11.0
@@ -67,6 +73,16 @@ def _name() -> str:
 
 def _begun(server: Server) -> int:
     return server.said().count(READY)
+
+
+def _machine(service: Service) -> Machine:
+    assert service.machine is not None
+    return service.machine
+
+
+def _owners(trouble: Trouble) -> set[tuple[int, bytes]]:
+    """Who has had which part so far."""
+    return {(each.part, each.owner) for each in trouble.world.owned() if each.owner}
 
 
 class _Gone:
@@ -154,12 +170,12 @@ def server_ended(trouble: Trouble) -> Times:
 def clock_stepped(trouble: Trouble) -> Times:
     """A server's clock is set an hour forward, and back again: nobody takes over anything."""
     assert trouble.clock is not None
-    takings, refused = len(trouble.world.owned()), trouble.book.refused.total()
+    owners, refused = _owners(trouble), trouble.book.refused.total()
     for ahead in (HOUR, 0):
         trouble.clock.set(ahead)
         time.sleep(STEP)
         trouble.load.wait_for_kept()
-    if len(trouble.world.owned()) != takings:
+    if _owners(trouble) - owners:
         trouble.book.wrong(OTHER, "a part has another owner as a clock was set")
     if trouble.book.refused.total() != refused:
         trouble.book.wrong(
@@ -174,27 +190,45 @@ def clock_stepped(trouble: Trouble) -> Times:
 
 def server_cut_off(trouble: Trouble) -> Times:
     """A server's connections to its database end, and it can make no other, for longer than its lease."""
-    return _without_database(trouble, lambda line: line.cut())
+    return _with_lines(trouble, LineBetween.cut)
 
 
 def server_held_up(trouble: Trouble) -> Times:
     """What a server and its database send each other arrives later than its lease lasts."""
-    return _without_database(trouble, lambda line: line.hold())
+    return _with_lines(trouble, LineBetween.hold)
 
 
-def _without_database(trouble: Trouble, cut: Callable[..., None]) -> Times:
-    gone = _Gone(trouble, NAMES[0])
-    before = _begun(trouble.world.servers[NAMES[0]])
-    for line in trouble.world.lines:
-        cut(line)
+def _with_lines(trouble: Trouble, lose: Callable[[LineBetween], None]) -> Times:
+    lines = trouble.world.lines
+    mend = partial(_each, LineBetween.mend, lines)
+    return _without_database(trouble, NAMES[0], partial(_each, lose, lines), mend)
+
+
+def server_unreachable(trouble: Trouble) -> Times:
+    """What a server and its database send each other gets lost, for longer than its lease; no connection
+    ends of that.
+    """
+    machines = [_machine(each) for each in trouble.world.databases()]
+    lose = partial(_each, lambda machine: machine.lose(APART), machines)
+    return _without_database(trouble, NAMES[1], lose, partial(_each, Machine.find, machines))
+
+
+def _each(call: Callable[[T], None], things: Iterable[T]) -> None:
+    for thing in things:
+        call(thing)
+
+
+def _without_database(
+    trouble: Trouble, name: str, lose: Callable[[], None], mend: Callable[[], None]
+) -> Times:
+    server = trouble.world.servers[name]
+    gone, before = _Gone(trouble, name), _begun(server)
+    lose()
     elsewhere = gone.elsewhere()
-    with trouble.load.asking(NAMES[0]):
+    with trouble.load.asking(name):
         time.sleep(max(gone.at + LONGER - time.time(), 0.0))
-        for line in trouble.world.lines:
-            line.mend()
-        wait_until(
-            lambda: _begun(trouble.world.servers[NAMES[0]]) > before, 2 * PATIENCE, what="a start anew"
-        )
+        mend()
+        wait_until(lambda: _begun(server) > before, 2 * PATIENCE, what="a start anew")
     return Times(elsewhere)
 
 
@@ -305,6 +339,71 @@ def _standby_away(trouble: Trouble, end: Callable[[Member], None]) -> Times:
     return Times()
 
 
+def etcd_lost(trouble: Trouble) -> Times:
+    """SIGKILL of etcd, all of it, and its start later than a lease lasts: Patroni has a primary that takes no
+    writes meanwhile. Nobody takes over anything; what it takes then is how long it is until it takes writes
+    again.
+    """
+    cluster = _patroni(trouble).cluster
+    primary = cluster.primary
+    owners = _owners(trouble)
+    cluster.etcd.kill()
+    wait_until(lambda: not primary.writes, FAILOVER, what="a primary that is none any more")
+    time.sleep(LONGER)
+    back = time.time()
+    cluster.etcd.start()
+    wait_until(lambda: any(member.writes for member in cluster.members), FAILOVER, what="a primary")
+    failover = time.time() - back
+    trouble.load.wait_for_kept()
+    cluster.wait_for_both()
+    if _owners(trouble) - owners:
+        trouble.book.wrong(OTHER, "a part has another owner as etcd was lost")
+    return Times(failover=failover)
+
+
+def primary_unreachable(trouble: Trouble) -> Times:
+    """What the primary sends to the standby and to etcd gets lost, and what they send: servers have it still,
+    until it is none any more.
+    """
+    return _primary_lost(trouble, AMONG)
+
+
+def primary_vanished(trouble: Trouble) -> Times:
+    """What anybody sends to the primary gets lost, and what it sends: no connection ends of that, as none
+    does when a machine loses its power.
+    """
+    return _primary_lost(trouble, AMONG, OUTSIDE, APART)
+
+
+def _primary_lost(trouble: Trouble, *networks: str) -> Times:
+    cluster = _patroni(trouble).cluster
+    old, new = cluster.primary, cluster.standby
+    began = time.time()
+    _machine(old).lose(*networks)
+    wait_until(lambda: new.writes, FAILOVER, what="the other primary")
+    failover = time.time() - began
+    trouble.load.wait_for_kept()
+    _machine(old).find()
+    cluster.wait_for_both()
+    return Times(failover=failover)
+
+
+def standby_unreachable(trouble: Trouble) -> Times:
+    """What the standby sends to the primary and to etcd gets lost, and what they send: commits wait for it
+    until it is no standby any more.
+    """
+    cluster = _patroni(trouble).cluster
+    standby = cluster.standby
+    began = time.time()
+    _machine(standby).lose(AMONG)
+    time.sleep(CUT_OFF)
+    trouble.load.wait_for_kept()
+    failover = time.time() - began
+    _machine(standby).find()
+    cluster.wait_for_both()
+    return Times(failover=failover)
+
+
 # Galera
 
 
@@ -363,6 +462,29 @@ def node_cut_off(trouble: Trouble) -> Times:
     return Times()
 
 
+def node_unreachable(trouble: Trouble) -> Times:
+    """What a node and the others send each other gets lost; its server has it still."""
+    return _node_lost(trouble, AMONG)
+
+
+def node_vanished(trouble: Trouble) -> Times:
+    """What anybody sends to a node gets lost, and what it sends: no connection ends of that, as none does
+    when a machine loses its power.
+    """
+    return _node_lost(trouble, AMONG, OUTSIDE, APART)
+
+
+def _node_lost(trouble: Trouble, *networks: str) -> Times:
+    cluster = _galera(trouble).cluster
+    node = random.choice(cluster.nodes)
+    _machine(node).lose(*networks)
+    time.sleep(CUT_OFF)
+    trouble.load.wait_for_kept()
+    _machine(node).find()
+    cluster.wait_for(len(cluster.nodes))
+    return Times()
+
+
 def node_frozen(trouble: Trouble) -> Times:
     """A node stands still, and goes on."""
     cluster = _galera(trouble).cluster
@@ -398,9 +520,16 @@ FAULTS: Final[Mapping[str, tuple[Fault, ...]]] = {
         switchover,
         standby_killed,
         standby_ended,
+        etcd_lost,
         primary_and_server_killed,
     ),
     GaleraWorld.name: (*SERVERS, machine_lost, node_killed, node_ended, node_cut_off, node_frozen),
+}
+
+#: What takes machines besides.
+SILENT: Final[Mapping[str, tuple[Fault, ...]]] = {
+    PatroniWorld.name: (server_unreachable, primary_unreachable, primary_vanished, standby_unreachable),
+    GaleraWorld.name: (server_unreachable, node_unreachable, node_vanished),
 }
 
 

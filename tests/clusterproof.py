@@ -40,10 +40,11 @@ from clusterbook import (
     Book,
     judge,
 )
-from clusterfaults import FAULTS, TAKEN_OVER, Fault, Trouble, clock_stepped, happens, server_killed
+from clusterfaults import FAULTS, SILENT, TAKEN_OVER, Fault, Trouble, clock_stepped, happens, server_killed
 from clusterpeers import KEPT, Load, Worker, fill
 from clusterworld import NAMES, GaleraWorld, PatroniWorld, World
 from galera import Galera
+from machines import Machine, enter, missing
 from patronicluster import Cluster
 from processes import wait_until
 from steppedclock import PythonClock
@@ -57,6 +58,9 @@ KINDS: Final[Mapping[str, type[Cluster] | type[Galera]]] = {
     PatroniWorld.name: Cluster,
     GaleraWorld.name: Galera,
 }
+
+#: How many machines a database has: Patroni's members and etcd, or nodes.
+MACHINES: Final = 3
 
 #: Seconds after the last end of a job in which it is written.
 WRITTEN: Final = 1.5
@@ -144,10 +148,13 @@ def prove(world: World, clock: PythonClock | None, faults: Sequence[Fault], run:
                 if times.elsewhere is not None:
                     run.elsewhere.append(times.elsewhere)
                 run.failovers.append(times.failover)
-            load.stop()
-            time.sleep(WRITTEN)
         except AssertionError as problem:
             book.wrong(OTHER, f"{problem}\n{world.log()}")
+        try:
+            load.stop()
+        except AssertionError as problem:
+            book.wrong(OTHER, f"{problem}\n{world.log()}")
+        time.sleep(WRITTEN)
         if not world.calm:
             book.wrong(OTHER, f"a traceback in the log of a server\n{world.log()}")
         counts, problems = judge(book, world.owned(), world.writes(), world.left())
@@ -158,16 +165,18 @@ def prove(world: World, clock: PythonClock | None, faults: Sequence[Fault], run:
 class Worlds:
     """Makes worlds over one cluster of a database; as a context manager that starts, and is killed."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, machines: bool) -> None:
         """
         :param name: of the kind of world.
+        :param machines: whether each server of the database has a machine.
         """
         # The database runs as another user, who must be able to reach it.
         for place in (folder, folder / "database"):
             place.mkdir(exist_ok=True)
             place.chmod(0o755)
         self._folder = folder
-        self._cluster = KINDS[name](folder / "database")
+        self._machines = [Machine(number, MACHINES) for number in range(1, MACHINES + 1)] if machines else []
+        self._cluster = KINDS[name](folder / "database", machines=self._machines)
         self._made = 0
 
     def __enter__(self) -> Worlds:
@@ -178,10 +187,14 @@ class Worlds:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._cluster.kill()
+        for machine in self._machines:
+            machine.end()
 
     def prove(self, run: Run, faults: Sequence[Fault]) -> None:
         """Let these things happen to a new world."""
         self._made += 1
+        for machine in self._machines:
+            machine.find()
         folder = self._folder / f"world{self._made}"
         folder.mkdir()
         clock = PythonClock(folder) if clock_stepped in faults else None
@@ -194,10 +207,10 @@ class Worlds:
         prove(world, clock, faults, run)
 
 
-def runs(name: str, wanted: Sequence[str], times: int | None, folder: Path) -> Iterator[Run]:
+def runs(name: str, wanted: Sequence[str], times: int | None, machines: bool, folder: Path) -> Iterator[Run]:
     """Let each of these things happen so many times to servers over a database of this kind."""
-    with Worlds(name, folder) as worlds:
-        for fault in FAULTS[name]:
+    with Worlds(name, folder, machines) as worlds:
+        for fault in (*FAULTS[name], *(SILENT[name] if machines else ())):
             if wanted and fault.__name__ not in wanted:
                 continue
             left = times or (KILLS[name] if fault is server_killed else TIMES)
@@ -267,17 +280,24 @@ def all_runs(options: argparse.Namespace, folder: Path) -> Iterator[Run]:
         yield long_queue(options.jobs, options.times or KILLS[PatroniWorld.name], folder / "long")
         return
     for name in options.database or FAULTS:
-        yield from runs(name, options.fault or (), options.times, folder / name)
+        yield from runs(name, options.fault or (), options.times, options.machines, folder / name)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    known = sorted({fault.__name__ for faults in FAULTS.values() for fault in faults})
+    known = sorted(
+        {fault.__name__ for kinds in (FAULTS, SILENT) for faults in kinds.values() for fault in faults}
+    )
     parser.add_argument("--database", action="append", choices=FAULTS, help="only these")
     parser.add_argument("--fault", action="append", choices=known, help="only these")
     parser.add_argument("--times", type=int, help="how often each happens [50 or 10 kills, 5 of all else]")
     parser.add_argument("--jobs", type=int, help="only kill servers that have so many jobs, on PostgreSQL")
     options = parser.parse_args()
+    if lacks := missing():
+        print(f"nothing gets lost on its way: {lacks}", flush=True)
+    else:
+        enter()
+    options.machines = not lacks
     done: list[Run] = []
     folder = Path(tempfile.mkdtemp(prefix="txgear-proof-"))
     folder.chmod(0o755)

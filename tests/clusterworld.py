@@ -6,7 +6,7 @@ In the database triggers note who has had which part, and over whose connection 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from clusterbook import Owned, Write
 from databases import Database
 from galera import Galera
 from linebetween import LineBetween
+from machines import APART
 from patronicluster import Cluster
 from processes import Server, free_port, wait_until
 
@@ -140,8 +141,7 @@ class World(ABC):
     def __enter__(self: W) -> W:
         with self._stack:
             self._arrive()
-            ports = self._database_ports()
-            self.lines = [self._line(port) for port in ports]
+            self.lines = [self._line(database) for database in self.databases()]
             for name in NAMES:
                 self.start(name)
                 if name == NAMES[0]:
@@ -158,8 +158,8 @@ class World(ABC):
                 if server.running:
                     server.kill()
 
-    def _line(self, port: int) -> LineBetween:
-        line = LineBetween(port)
+    def _line(self, database: Database) -> LineBetween:
+        line = LineBetween(database.port, database.address)
         self._stack.callback(line.close)
         return line
 
@@ -223,12 +223,32 @@ class World(ABC):
         """Have the database there, and empty; the stack ends it."""
 
     @abstractmethod
-    def _database_ports(self) -> list[int]:
-        """The ports of all its servers."""
+    def databases(self) -> Sequence[Database]:
+        """All its servers, in the order in which ``a`` is told them."""
+
+    def _url(self, name: str) -> str:
+        """The database as a server is told it: ``a`` goes by the lines, ``b`` by a network of its own where
+        there are machines.
+        """
+        hosts = [f"{each.address}:{each.port}" for each in self.databases()]
+        url = self._url_of_all()
+        assert url.count(",".join(hosts)) == 1
+        if name == NAMES[0]:
+            told = [f"127.0.0.1:{line.port}" for line in self.lines]
+        elif name == NAMES[1]:
+            told = [f"{each.address_in(APART)}:{each.port}" for each in self.databases()]
+        else:
+            told = hosts
+        first = self._prefers(name)
+        return url.replace(",".join(hosts), ",".join([*told[first:], *told[:first]]))
 
     @abstractmethod
-    def _url(self, name: str) -> str:
-        """The database as a server is told it; ``a`` goes by the lines."""
+    def _url_of_all(self) -> str:
+        """The URL that has all of them, in that order."""
+
+    def _prefers(self, name: str) -> int:
+        """Which of them a server goes to first."""
+        return 0
 
     @abstractmethod
     def _watch(self) -> None:
@@ -270,15 +290,11 @@ class PatroniWorld(World):
     def _arrive(self) -> None:
         self.cluster.restore()
 
-    def _database_ports(self) -> list[int]:
-        return [member.port for member in self.cluster.members]
+    def databases(self) -> Sequence[Database]:
+        return self.cluster.members
 
-    def _url(self, name: str) -> str:
-        url = self.cluster.url
-        if name == NAMES[0]:
-            for member, line in zip(self.cluster.members, self.lines, strict=True):
-                url = url.replace(f":{member.port}", f":{line.port}")
-        return url
+    def _url_of_all(self) -> str:
+        return self.cluster.url
 
     def _watch(self) -> None:
         self.cluster.primary.execute(_LEASES)
@@ -304,15 +320,14 @@ class GaleraWorld(World):
     def _arrive(self) -> None:
         self.cluster.restore()
 
-    def _database_ports(self) -> list[int]:
-        return [node.port for node in self.cluster.nodes]
+    def databases(self) -> Sequence[Database]:
+        return self.cluster.nodes
 
-    def _url(self, name: str) -> str:
-        at = NAMES.index(name)
-        ports = [line.port for line in self.lines] if at == 0 else self._database_ports()
-        first = self.cluster.nodes[0]
-        hosts = ",".join(f"127.0.0.1:{port}" for port in [*ports[at:], *ports[:at]])
-        return first.url.replace(f"127.0.0.1:{first.port}", hosts)
+    def _url_of_all(self) -> str:
+        return self.cluster.url
+
+    def _prefers(self, name: str) -> int:
+        return NAMES.index(name)
 
     def _watch(self) -> None:
         node = self.database()

@@ -1,7 +1,8 @@
 """Database servers that the tests start for themselves: durable, small, and easy to kill.
 
-Each one lives in a folder of its own and listens on a port of its own, on 127.0.0.1 alone. It asks for
-passwords. It ends with the thread that started it, however that one ends: start it from the main thread.
+Each one lives in a folder of its own and listens on a port of its own, on 127.0.0.1 alone, or on a machine
+(``machines.py``). It asks for passwords. It ends with the thread that started it, however that one ends:
+start it from the main thread.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from urllib.parse import quote
 import psycopg
 import pymysql
 
+from machines import ANYBODY, OUTSIDE, Machine
 from processes import free_port, wait_until
 
 #: Seconds for making a server's files, for its start with recovery, and for its orderly end.
@@ -39,6 +41,9 @@ SHOWN: Final = 3000
 USER: Final = "txgear"
 ADMIN: Final = "keeper"
 PASSWORD: Final = "s:e/c@r%t"
+
+#: Where a server is that has no machine.
+LOCAL: Final = "127.0.0.1"
 
 #: The database that each server has from the beginning.
 FIRST: Final = "jobs"
@@ -95,9 +100,13 @@ class Service(ABC):
     #: What it gets when the thread ends that started it.
     orphaned: ClassVar[str] = "KILL"
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, machine: Machine | None = None) -> None:
+        """
+        :param machine: where it is, if that is not this one.
+        """
         self.folder = folder
         self.options = options
+        self.machine = machine
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -130,6 +139,22 @@ class Service(ABC):
             if not cls.program(name):
                 return f"there is no program {name}"
         return ""
+
+    # Where it is
+
+    @property
+    def address(self) -> str:
+        """Where its clients find it."""
+        return self.address_in(OUTSIDE)
+
+    def address_in(self, network: str) -> str:
+        """Where it is found in a network of machines."""
+        return self.machine.address(network) if self.machine else LOCAL
+
+    @property
+    def listens(self) -> str:
+        """Where it takes connections."""
+        return "0.0.0.0" if self.machine else LOCAL
 
     # Its life
 
@@ -224,7 +249,7 @@ class Service(ABC):
         if os.geteuid() == 0:
             user = pwd.getpwnam(self.account)
             words += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        return [*words, "--"]
+        return [*(self.machine.prefix if self.machine else ()), *words, "--"]
 
     def _own_folder(self) -> None:
         """Let it write where its files will be."""
@@ -253,8 +278,8 @@ class Database(Service):
     :ivar url: a database in it, for a user who owns that database and nothing else.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        super().__init__(folder, *options)
+    def __init__(self, folder: Path, *options: str, machine: Machine | None = None) -> None:
+        super().__init__(folder, *options, machine=machine)
         self.database = FIRST
         self._numbers = itertools.count(1)
 
@@ -276,7 +301,7 @@ class Database(Service):
 
     @property
     def url(self) -> str:
-        return f"{self.name}://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{self.database}"
+        return f"{self.name}://{USER}:{quote(PASSWORD, safe='')}@{self.address}:{self.port}/{self.database}"
 
     def new_database(self) -> str:
         """Make an empty database, which takes the last one's place; its URL."""
@@ -393,7 +418,7 @@ class Postgres(Database):
     def _arguments(self) -> Sequence[str]:
         settings = {
             "port": self.port,
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.listens,
             "unix_socket_directories": "",
             "fsync": "on",
             "synchronous_commit": "on",
@@ -407,7 +432,7 @@ class Postgres(Database):
 
     def _connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(
-            host="127.0.0.1",
+            host=self.address,
             port=self.port,
             user=ADMIN,
             password=PASSWORD,
@@ -441,6 +466,11 @@ class MariaDB(Database):
     end = signal.SIGTERM
     home = "mysql"
 
+    @property
+    def _clients(self) -> str:
+        """Where they come from."""
+        return ANYBODY if self.machine else LOCAL
+
     def _prepare(self) -> None:
         self._make(
             self.program("mariadb-install-db"),
@@ -452,8 +482,8 @@ class MariaDB(Database):
         )
         # Read at each start, a statement a line. Nobody else can log in then.
         (self.folder / "init.sql").write_text(
-            f"CREATE USER IF NOT EXISTS '{ADMIN}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
-            f"GRANT ALL ON *.* TO '{ADMIN}'@'127.0.0.1' WITH GRANT OPTION;\n"
+            f"CREATE USER IF NOT EXISTS '{ADMIN}'@'{self._clients}' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO '{ADMIN}'@'{self._clients}' WITH GRANT OPTION;\n"
             "DELETE FROM mysql.global_priv WHERE user IN ('root', '');\n"
             "FLUSH PRIVILEGES;\n"
         )
@@ -468,7 +498,7 @@ class MariaDB(Database):
             # Below the folder of the data, where the server goes: no path is too long for a socket.
             "--socket=socket",
             f"--pid-file={self.folder / 'pid'}",
-            "--bind-address=127.0.0.1",
+            f"--bind-address={self.listens}",
             f"--port={self.port}",
             "--skip-name-resolve",
             "--skip-log-bin",
@@ -483,7 +513,7 @@ class MariaDB(Database):
 
     def _connect(self, database: str) -> pymysql.Connection[Any]:
         return pymysql.connect(
-            host="127.0.0.1",
+            host=self.address,
             port=self.port,
             user=ADMIN,
             password=PASSWORD,
@@ -493,11 +523,11 @@ class MariaDB(Database):
         )
 
     def _populate(self) -> None:
-        self.execute(f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'", self.home)
+        self.execute(f"CREATE USER '{USER}'@'{self._clients}' IDENTIFIED BY '{PASSWORD}'", self.home)
 
     def _create(self, database: str) -> None:
         self.execute(f"CREATE DATABASE {database}", self.home)
-        self.execute(f"GRANT ALL ON {database}.* TO '{USER}'@'127.0.0.1'", self.home)
+        self.execute(f"GRANT ALL ON {database}.* TO '{USER}'@'{self._clients}'", self.home)
 
     def _clear(self, database: str) -> None:
         sessions = f"SELECT id FROM information_schema.processlist WHERE db = '{database}'"  # noqa: S608

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import ClassVar, Final
 
 from databases import PATIENCE, MariaDB
+from machines import AMONG, Machine
 from processes import free_port, wait_until
 
 #: What makes a MariaDB server a node, and Debian's place for it.
@@ -34,12 +35,12 @@ class Node(MariaDB):
     #: A node that has lost the others refuses nearly all else.
     CUT: ClassVar[str] = "SET GLOBAL wsrep_provider_options = 'gmcast.isolate={}'"
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, machine: Machine | None = None) -> None:
+        super().__init__(folder, machine=machine)
         self.group = free_port()
         # For what it has missed, sent by another node; and where a whole copy would be sent.
         self._missed, self._copy = free_port(), free_port()
-        self._groups: Sequence[int] = ()
+        self._groups: Sequence[str] = ()
         self._position: list[str] = []
         self._is_cut = False
 
@@ -49,7 +50,7 @@ class Node(MariaDB):
 
     def joins(self, nodes: Iterable[Node]) -> None:
         """Say who the cluster is."""
-        self._groups = [node.group for node in nodes]
+        self._groups = [f"{node.address_in(AMONG)}:{node.group}" for node in nodes]
 
     def launch(self) -> None:
         self._is_cut = False
@@ -88,12 +89,12 @@ class Node(MariaDB):
         return super()._accepts() and self.takes_part
 
     def _arguments(self) -> Sequence[str]:
-        groups = ",".join(f"127.0.0.1:{port}" for port in self._groups)
+        own = self.address_in(AMONG)
         provider = {
-            "gmcast.listen_addr": f"tcp://127.0.0.1:{self.group}",
-            "base_host": "127.0.0.1",
+            "gmcast.listen_addr": f"tcp://{own}:{self.group}",
+            "base_host": own,
             "base_port": self.group,
-            "ist.recv_addr": f"127.0.0.1:{self._missed}",
+            "ist.recv_addr": f"{own}:{self._missed}",
             # All that a node misses in a test fits.
             "gcache.size": "32M",
         }
@@ -103,13 +104,13 @@ class Node(MariaDB):
             "--wsrep-on=ON",
             f"--wsrep-provider={PROVIDER}",
             f"--wsrep-provider-options={';'.join(f'{name}={value}' for name, value in provider.items())}",
-            f"--wsrep-cluster-address=gcomm://{groups}",
+            f"--wsrep-cluster-address=gcomm://{','.join(self._groups)}",
             "--wsrep-cluster-name=txgear",
             f"--wsrep-node-name={self.folder.name}",
-            "--wsrep-node-address=127.0.0.1",
-            f"--wsrep-node-incoming-address=127.0.0.1:{self.port}",
+            f"--wsrep-node-address={own}",
+            f"--wsrep-node-incoming-address={self.address}:{self.port}",
             "--wsrep-sst-method=rsync",
-            f"--wsrep-sst-receive-address=127.0.0.1:{self._copy}",
+            f"--wsrep-sst-receive-address={own}:{self._copy}",
             "--binlog-format=ROW",
             "--innodb-autoinc-lock-mode=2",
             *self._position,
@@ -140,9 +141,15 @@ class Galera:
     :ivar nodes: they have one database, which any of them serves.
     """
 
-    def __init__(self, folder: Path, size: int = SIZE) -> None:
+    def __init__(self, folder: Path, size: int = SIZE, machines: Sequence[Machine] = ()) -> None:
+        """
+        :param machines: one for each node, if they are not all here.
+        """
         self.folder = folder
-        self.nodes = [Node(folder / f"node{number}") for number in range(1, size + 1)]
+        self.nodes = [
+            Node(folder / f"node{number + 1}", machines[number] if machines else None)
+            for number in range(size)
+        ]
         for node in self.nodes:
             node.joins(self.nodes)
 
@@ -163,7 +170,7 @@ class Galera:
     def start(self) -> None:
         """Make the nodes, all from the first one's files, and start them."""
         first, *others = self.nodes
-        seed = MariaDB(first.folder)
+        seed = MariaDB(first.folder, machine=first.machine)
         first.folder.mkdir()
         self.folder.chmod(0o755)
         try:
@@ -214,6 +221,13 @@ class Galera:
             node.heal()
         self.wait_for(len(self.nodes))
         self.nodes[0].clear()
+
+    @property
+    def url(self) -> str:
+        """The database at any of the nodes."""
+        first, *others = self.nodes
+        own = f"{first.address}:{first.port}"
+        return first.url.replace(own, ",".join([own, *(f"{node.address}:{node.port}" for node in others)]))
 
     def wait_for(self, size: int) -> None:
         """Wait until so many nodes are one, and each of them says so."""

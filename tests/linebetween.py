@@ -20,9 +20,12 @@ class LineBetween:
     :ivar lost: what got lost so far.
     """
 
-    def __init__(self, port: int) -> None:
-        """:param port: the server's."""
-        self._server = port
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        """
+        :param port: the server's.
+        :param host: its address.
+        """
+        self._server = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: Final[int] = self._listener.getsockname()[1]
         self._is_cut = False
@@ -79,7 +82,7 @@ class LineBetween:
             except OSError:
                 return
             try:
-                far = socket.create_connection(("127.0.0.1", self._server))
+                far = socket.create_connection(self._server)
             except OSError:
                 near.close()
                 continue

@@ -22,7 +22,10 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+import psycopg
+
 from databases import ADMIN, FIRST, PASSWORD, PATIENCE, USER, Postgres, Service, processes
+from machines import AMONG, Machine
 from processes import free_port, programs_folder, wait_until
 
 #: Patroni's least: seconds that a role is held without a word, between two looks, and for one try.
@@ -38,10 +41,10 @@ SCOPE: Final = "txgear"
 STANDBY: Final = "standby"
 
 
-def ask(method: str, port: int, path: str, what: Any = None) -> tuple[int, Any]:
+def ask(method: str, host: str, path: str, what: Any = None) -> tuple[int, Any]:
     """Ask an HTTP server of ours; the status, and what it says. Nobody there is an OSError."""
     request = Request(
-        f"http://127.0.0.1:{port}{path}", None if what is None else json.dumps(what).encode(), method=method
+        f"http://{host}{path}", None if what is None else json.dumps(what).encode(), method=method
     )
     try:
         with urlopen(request, timeout=ANSWER) as answer:
@@ -68,11 +71,11 @@ class Etcd(Service):
         super().launch()
 
     def _command(self) -> Sequence[str]:
-        clients, peers = (f"http://127.0.0.1:{port}" for port in (self.port, free_port()))
+        clients, peers = (f"http://{self.address_in(AMONG)}:{port}" for port in (self.port, free_port()))
         return [
             self.program("etcd"),
             f"--data-dir={self.folder / 'data'}",
-            f"--listen-client-urls={clients}",
+            f"--listen-client-urls=http://{self.listens}:{self.port}",
             f"--advertise-client-urls={clients}",
             f"--listen-peer-urls={peers}",
             f"--initial-advertise-peer-urls={peers}",
@@ -84,16 +87,15 @@ class Etcd(Service):
 
     def _accepts(self) -> bool:
         try:
-            status, said = ask("GET", self.port, "/health")
+            status, said = ask("GET", f"{self.address}:{self.port}", "/health")
         except OSError:
             return False
         return status == 200 and said["health"] == "true"
 
     def delete(self, key: str) -> None:
         """Delete a key."""
-        status, said = ask(
-            "POST", self.port, "/v3/kv/deleterange", {"key": base64.b64encode(key.encode()).decode()}
-        )
+        what = {"key": base64.b64encode(key.encode()).decode()}
+        status, said = ask("POST", f"{self.address}:{self.port}", "/v3/kv/deleterange", what)
         assert status == 200, said
 
 
@@ -104,8 +106,8 @@ class Member(Postgres):
     programs: ClassVar[tuple[str, ...]] = (*Postgres.programs, "pg_basebackup", "pg_rewind", *Etcd.programs)
     orphaned = "TERM"
 
-    def __init__(self, folder: Path, etcd: int, synchronous: bool) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, etcd: Etcd, synchronous: bool, machine: Machine | None = None) -> None:
+        super().__init__(folder, machine=machine)
         self._etcd = etcd
         self._synchronous = synchronous
         #: Patroni's port.
@@ -138,11 +140,14 @@ class Member(Postgres):
     @property
     def writes(self) -> bool:
         """It takes writes."""
-        return self._accepts() and self.execute("SELECT pg_is_in_recovery()", self.home) == [(False,)]
+        try:
+            return self.execute("SELECT pg_is_in_recovery()", self.home) == [(False,)]
+        except psycopg.OperationalError:
+            return False
 
     def asks(self, method: str, path: str, what: Any = None) -> tuple[int, Any]:
         """Ask its Patroni something."""
-        return ask(method, self.rest, path, what)
+        return ask(method, f"{self.address}:{self.rest}", path, what)
 
     def _processes(self) -> list[int]:
         assert self._process is not None, f"{self.name} was not started"
@@ -155,7 +160,7 @@ class Member(Postgres):
         words = super()._as_somebody()
         if os.geteuid() == 0:
             # PostgreSQL does not run as root, but this Python may be where only root looks.
-            words[1:1] = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+            words[-1:-1] = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
         return words
 
     def _command(self) -> Sequence[str]:
@@ -171,14 +176,15 @@ class Member(Postgres):
         ]
 
     def _settings(self) -> dict[str, Any]:
-        own = f"127.0.0.1:{self.port}"
-        web = f"127.0.0.1:{self.rest}"
-        everybody = "127.0.0.1/32 scram-sha-256"
+        everybody = "all scram-sha-256"
         return {
             "scope": SCOPE,
             "name": self.folder.name,
-            "restapi": {"listen": web, "connect_address": web},
-            "etcd3": {"host": f"127.0.0.1:{self._etcd}"},
+            "restapi": {
+                "listen": f"{self.listens}:{self.rest}",
+                "connect_address": f"{self.address_in(AMONG)}:{self.rest}",
+            },
+            "etcd3": {"host": f"{self._etcd.address_in(AMONG)}:{self._etcd.port}"},
             "bootstrap": {
                 "dcs": {
                     "ttl": TTL,
@@ -202,8 +208,8 @@ class Member(Postgres):
                 "initdb": ["no-sync", {"encoding": "UTF8"}, {"locale": "C"}],
             },
             "postgresql": {
-                "listen": own,
-                "connect_address": own,
+                "listen": f"{self.listens}:{self.port}",
+                "connect_address": f"{self.address_in(AMONG)}:{self.port}",
                 "data_dir": str(self.data),
                 "bin_dir": str(Path(self.program("postgres")).resolve().parent),
                 "pgpass": str(self.folder / "pgpass"),
@@ -223,13 +229,18 @@ class Cluster:
     :ivar members: one is the primary.
     """
 
-    def __init__(self, folder: Path, synchronous: bool = True) -> None:
+    def __init__(self, folder: Path, synchronous: bool = True, machines: Sequence[Machine] = ()) -> None:
         """
         :param synchronous: a commit waits for the standby, as long as Patroni sees one.
+        :param machines: for each member and for etcd, if they are not all here.
         """
         self.folder = folder
-        self.etcd = Etcd(folder / "etcd")
-        self.members = [Member(folder / name, self.etcd.port, synchronous) for name in ("one", "two")]
+        one, two, third = machines or (None, None, None)
+        self.etcd = Etcd(folder / "etcd", machine=third)
+        self.members = [
+            Member(folder / name, self.etcd, synchronous, machine)
+            for name, machine in (("one", one), ("two", two))
+        ]
         self.synchronous = synchronous
 
     @classmethod
@@ -265,6 +276,8 @@ class Cluster:
 
     def restore(self, synchronous: bool = True) -> str:
         """Have both there, whatever the last test did to them, with an empty database; its URL."""
+        if not self.etcd.running:
+            self.etcd.start()
         for member, other in (self.members, reversed(self.members)):
             if member.running:
                 member.resume()
@@ -290,34 +303,32 @@ class Cluster:
 
     def url_of(self, *members: Member) -> str:
         """The same with the members in that order."""
-        hosts = ",".join(f"127.0.0.1:{member.port}" for member in members)
+        hosts = ",".join(f"{member.address}:{member.port}" for member in members)
         return f"postgresql://{USER}:{quote(PASSWORD, safe='')}@{hosts}/{FIRST}"
 
     # Who is what
 
-    def roles(self) -> dict[str, str]:
-        """What each member is by Patroni's word: leader, replica, sync_standby; only those that work."""
-        for member in self.members:
-            try:
-                _, said = member.asks("GET", "/cluster")
-            except OSError:
-                continue
-            return {
-                one["name"]: one["role"]
-                for one in said["members"]
-                if one["state"] in ("running", "streaming")
-            }
-        return {}
+    def _roles(self, member: Member) -> dict[str, str]:
+        """What each member is, by the word of the Patroni of one: leader, replica, sync_standby; only those
+        that work. One that has stood still tells for a while what was before.
+        """
+        try:
+            _, said = member.asks("GET", "/cluster")
+        except OSError:
+            return {}
+        return {
+            one["name"]: one["role"] for one in said["members"] if one["state"] in ("running", "streaming")
+        }
 
     @property
     def primary(self) -> Member:
-        """The member that is primary, and takes writes; wait until there is one."""
+        """The member that is primary, and takes writes; wait until there is one, and one only."""
 
         def found() -> Member | None:
-            roles = self.roles()
-            leads = [one for one in self.members if roles.get(one.folder.name) == "leader"]
+            leads = [one for one in self.members if self._roles(one).get(one.folder.name) == "leader"]
             # Patroni says so somewhat before PostgreSQL is.
-            return next((one for one in leads if one.writes), None)
+            writing = [one for one in leads if one.writes]
+            return writing[0] if len(writing) == 1 else None
 
         primary = wait_until(found, PATIENCE, what="a primary")
         assert primary is not None
@@ -330,9 +341,19 @@ class Cluster:
         return next(member for member in self.members if member is not primary)
 
     def wait_for_both(self) -> None:
-        """Wait until there are a primary and a standby, for which commits wait if they are to."""
+        """Wait until there are a primary and a standby, for which commits wait if they are to: by the word of
+        the primary's Patroni, which makes nobody else primary before, and of the primary itself.
+        """
         wanted = ["leader", "sync_standby" if self.synchronous else "replica"]
-        wait_until(lambda: sorted(self.roles().values()) == wanted, PATIENCE, what="a primary and a standby")
+        follows = [("sync" if self.synchronous else "async",)]
+
+        def complete() -> bool:
+            primary = self.primary
+            if sorted(self._roles(primary).values()) != wanted:
+                return False
+            return primary.execute("SELECT sync_state FROM pg_stat_replication", primary.home) == follows
+
+        wait_until(complete, PATIENCE, what="a primary and a standby")
 
     # What is done to it
 

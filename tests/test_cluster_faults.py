@@ -4,28 +4,37 @@ written by a server whose part another one has. ``make failover`` has all of it,
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+import machines
 from clusterfaults import (
     Fault,
     clock_stepped,
     machine_lost,
     node_cut_off,
+    node_vanished,
     primary_killed,
     server_held_up,
 )
 from clusterproof import Run, prove
 from clusterworld import GaleraWorld, PatroniWorld, World
 from galera import Galera
+from needs import lacks
 from patronicluster import Cluster
+from processes import run
 from steppedclock import PythonClock
 
 pytestmark = pytest.mark.txgear_only
 
 Tell = Callable[[str], None]
+
+#: Seconds for a program that makes a cluster, and has it fail once.
+PATIENCE: Final = 240.0
 
 
 def passes(tell: Tell, world: World, clock: PythonClock | None, faults: Sequence[Fault]) -> None:
@@ -46,3 +55,16 @@ def test_patroni(tell: Tell, patroni: Cluster, tmp_path: Path) -> None:
 def test_galera(tell: Tell, galera: Galera, tmp_path: Path) -> None:
     """A node is lost with the server that is at it, and another one is cut off from the rest."""
     passes(tell, GaleraWorld(tmp_path, galera), None, [machine_lost, node_cut_off])
+
+
+def test_machines(tell: Tell) -> None:
+    """A node is gone, and no connection ends of that: the program has a network of its own for it."""
+    lacks(Galera.missing())
+    if problem := machines.missing():
+        pytest.skip(problem)
+    program = Path(__file__).with_name("clusterproof.py")
+    fault = ["--database", GaleraWorld.name, "--fault", node_vanished.__name__, "--times", "1"]
+    done = run([sys.executable, program, *fault], timeout=PATIENCE)
+    said = (done.stdout + done.stderr).decode(errors="backslashreplace")
+    assert done.returncode == 0, said
+    tell(said)

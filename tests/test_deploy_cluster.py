@@ -64,7 +64,7 @@ class Container(Member):
             "0.0.0.0": "127.0.0.1",
             "5432": str(self.port),
             "8008": str(self.rest),
-            "etcd-one:2379": f"127.0.0.1:{self._etcd}",
+            "etcd-one:2379": f"127.0.0.1:{self._etcd.port}",
             "    - etcd-two:2379\n    - etcd-three:2379\n": "",
         }
         for name in ("patroni.sh", "database.sh", "healthy.py", "patroni.yaml"):
@@ -98,7 +98,7 @@ def test_the_image_makes_the_servers_database(folder: Path) -> None:
     lacks(Container.missing())
     lacks("" if os.geteuid() == 0 else "its superuser is the system's: this needs root")
     etcd = Etcd(folder / "etcd")
-    container = Container(folder / "one", etcd.port, synchronous=True)
+    container = Container(folder / "one", etcd, synchronous=True)
     for service in (etcd, container):
         service.folder.mkdir()
     with etcd:
