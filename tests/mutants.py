@@ -305,7 +305,7 @@ MUTANTS: Final = (
     Mutant(
         "a great many are taken in to be forgotten, and are not",
         "broker/archive.py",
-        "        self.behind = due.next_due() <= now\n",
+        "        self.behind = self.ended.next_due() <= now\n",
         "        self.behind = False\n",
         "broker.test_archive_rows",
     ),
@@ -2604,7 +2604,7 @@ MUTANTS: Final = (
     Mutant(
         "a submit is new though the store has the job",
         "broker/broker.py",
-        "asked = key is not None and (table.rows or function.kept) and self.lookups.may_hide(key)",
+        "asked = key is not None and (table.rows or held) and self.lookups.may_hide(key)",
         "asked = False",
         "broker.test_lookups",
     ),

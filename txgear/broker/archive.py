@@ -142,10 +142,35 @@ class Archive:
 
     # Keeping
 
+    def keep_result(self, job: Job, bounds: Retention, seconds: float, result: bytes, now: float) -> None:
+        """
+        Keep a job that has just ended otherwise than dead, and of which there is nothing to say but that its
+        result is kept: see L{keep}.
+        """
+        number, tenant, until, persistence = job.number, job.tenant, now + seconds, self._persistence
+        job.workload = b""
+        job.size = len(result)
+        if result:
+            self.results[number] = result
+        job.since = now
+        job.archived = ended_as(None if tenant is None else tenant.name, job.size)
+        self.ended.keep(job, until)
+        if until < self._timers.deadline:
+            self._timers.call_at(until)
+        if persistence.keeps:
+            self._put_last(job)
+            persistence.update_ended(job, KEPT, result)
+            if persistence.clustered and job.key is not None:
+                self._name(job, History(), now)
+        if bounds.jobs or bounds.bytes:
+            self._make_room(self.ended.shelf(job.function, dead=False), bounds, now)
+        if self.ended.own.jobs:
+            self._make_room(self.ended.own, self._functions.policies.ceiling, now)
+
     def keep(
         self,
         job: Job,
-        history: History | None,
+        history: History,
         bounds: Retention | None,
         seconds: float,
         result: bytes,
@@ -154,8 +179,7 @@ class Archive:
         """
         Keep a job that has just ended, as L{retention} says, and make room for it.
 
-        @param history: what was its history, with C{data_size}, C{result_size} and C{complete} set; C{None}
-            where there is nothing to say but that it has ended, not dead, and that its result is kept.
+        @param history: what was its history, with C{data_size}, C{result_size} and C{complete} set.
         @param result: its data, which is C{history.data_size} bytes, and its result; empty for a dead
             job, whose workload is kept instead.
         """
@@ -165,25 +189,18 @@ class Archive:
             job.size = len(result)
             if result:
                 self.results[job.number] = result
-        tenant, until, keeps = job.tenant, now + seconds, self._persistence.keeps
         job.history, job.since = None, now
+        keeps = self._persistence.keeps
         if keeps:
             self._put_last(job)
-        if history is None:
-            job.archived = ended_as(None if tenant is None else tenant.name, job.size)
-            self.ended.add(job, until)
-            if until < self._timers.deadline:
-                self._timers.call_at(until)
-        else:
-            job.archived = history.to_bytes(tenant) or b"{}"
-            self._add(job, until, history, now)
+        job.archived = history.to_bytes(job.tenant) or b"{}"
+        if history.settings:
+            job.function.names_stay = True
+        self._add(job, now + seconds, history, now)
         if keeps:
-            kind = KEPT if history is None else self.ended.kind_of(job)
-            self._persistence.update_ended(job, kind, None if dead else result)
+            self._persistence.update_ended(job, self.ended.kind_of(job), None if dead else result)
             if self._persistence.clustered and job.key is not None:
-                # Whether it is dead, or its name is taken for a while.
-                taken = self._takes_unique(job, history or History(), now)
-                self._persistence.name(job, job.key if taken else None)
+                self._name(job, history, now)
         if bounds is not None:
             # Its function's policy comes before its own: its submitter has no say about others.
             policy = job.function.policy or CLASSIC
@@ -194,6 +211,11 @@ class Archive:
                     self._make_room(shelf, bounds, now)
         if (own := self.ended.own).jobs:
             self._make_room(own, self._functions.policies.ceiling, now)
+
+    def _name(self, job: Job, history: History, now: float) -> None:
+        """Others have the same store: its name is free for them, unless it is taken for a while."""
+        taken = self._takes_unique(job, history, now)
+        self._persistence.name(job, job.key if taken else None)
 
     def _add(self, job: Job, until: float, history: History, now: float) -> None:
         dead = job.state == DEAD
@@ -268,6 +290,8 @@ class Archive:
 
         @param size: bytes of their workloads and results.
         """
+        # What is known of each nobody has read.
+        function.names_stay = True
         self.ended.add_rows(function, lane, count, size)
 
     def take_in(self, job: Job, record: JobRecord) -> None:
@@ -439,10 +463,12 @@ class Archive:
 
         @return: when to go on with it, by the server's time; infinite for not at all.
         """
-        due = self.ended.due
-        self.behind = due.next_due() <= now
-        if self.behind and self._persistence.backlogged:
+        self.behind = self.ended.next_due() <= now
+        if not self.behind:
+            return self.ended.next_due()
+        if self._persistence.backlogged:
             return now + PAUSE
+        due = self.ended.due
         for _ in range(BATCH):
             job = due.pop_due(now)
             if job is None:

@@ -117,7 +117,6 @@ class Broker:
         "_awake",
         "_by_name",
         "_end",
-        "_ended",
         "_enqueue",
         "_joinable",
         "_send",
@@ -205,7 +204,6 @@ class Broker:
         # Used for each job: found at once.
         self._by_name = functions.by_name
         self._joinable = table.uniques.jobs
-        self._ended = archive.ended.names.last.jobs
         self._store = None if journal is None else persistence.add
         self.identify = tenants.identify
         self.repeat = lifecycle.repeat
@@ -361,12 +359,12 @@ class Broker:
             table = self.table
             begins = now + delay if delay else 0.0
             full: QueueError | None = None
-            asked = key is not None and (table.rows or function.kept) and self.lookups.may_hide(key)
+            # Whether one that is done may have the key still.
+            held = function.kept and (function.names_stay or (policy is not None and policy.unique_for))
+            asked = key is not None and (table.rows or held) and self.lookups.may_hide(key)
             try:
                 if rare:
-                    done = None
-                    if key is not None and key in self._ended:
-                        done = self.archive.still_done(function, key, now)
+                    done = self.archive.still_done(function, key, now) if held and key is not None else None
                     if done is not None:
                         check_join(client, done)
                         function.counts.joined += 1

@@ -7,6 +7,7 @@ are.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _KIND_OF: Final = {reason: DEAD_KIND + index for index, reason in enumerate(DEAD_REASONS)}
 
+MOST_FRESH: Final = 1000
+"""Jobs that have just ended and are not put away yet, at the most: that takes half a millisecond."""
+
 
 def lane_of(job: Job, kind: int) -> Lane:
     """Where the store has a job of this kind."""
@@ -40,14 +44,25 @@ class EndedJobs:
     @ivar jobs: those in memory, by number.
     @ivar rows: how many there are besides.
     @ivar own: those that are kept because of settings of their own.
-    @ivar due: when those in memory are to be forgotten.
-    @ivar names: those in memory, by their uniques.
     @ivar groups: the dead that are not set aside, by function and reason.
     @ivar reviews: the dead that are. They stand on no shelf: no bound of a function's, and no ceiling, counts
         them.
     """
 
-    __slots__ = ("_dead", "_kept", "_lanes", "due", "groups", "jobs", "names", "own", "reviews", "rows")
+    __slots__ = (
+        "_dead",
+        "_due",
+        "_fresh",
+        "_fresh_due",
+        "_kept",
+        "_lanes",
+        "_names",
+        "groups",
+        "jobs",
+        "own",
+        "reviews",
+        "rows",
+    )
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
@@ -55,8 +70,11 @@ class EndedJobs:
         self.own = Shelf()
         self.groups = DeadGroups()
         self.reviews = Reviews()
-        self.due: TimerQueue[Job] = TimerQueue()
-        self.names = EndedNames()
+        self._due: TimerQueue[Job] = TimerQueue()
+        self._names = EndedNames()
+        # Those that are on no shelf yet, in the order of their ends; and no later than when one is to go.
+        self._fresh: dict[int, Job] = {}
+        self._fresh_due = inf
         self._dead: dict[Function, Shelf] = {}
         self._kept: dict[Function, Shelf] = {}
         self._lanes: dict[Lane, LaneRows] = {}
@@ -66,12 +84,30 @@ class EndedJobs:
         """Those of the store in which there are some that are not in memory."""
         return self._lanes.values()
 
+    @property
+    def names(self) -> EndedNames:
+        """Those in memory, by their uniques."""
+        self.put_away()
+        return self._names
+
+    @property
+    def due(self) -> TimerQueue[Job]:
+        """When those in memory are to be forgotten."""
+        self.put_away()
+        return self._due
+
+    def next_due(self) -> float:
+        """When the first of those in memory is to be forgotten, or earlier; infinite for never."""
+        return min(self._due.next_due(), self._fresh_due)
+
     def shelf(self, function: Function, dead: bool) -> Shelf:
         """The dead of a function that are not set aside, or the others that are kept of it."""
+        self.put_away()
         return (self._dead if dead else self._kept).get(function) or Shelf()
 
     def shelf_of(self, job: Job) -> Shelf | None:
         """The one on which a job stands that counts for the bounds of its function."""
+        self.put_away()
         shelf = (self._dead if job.state == DEAD else self._kept).get(job.function)
         return shelf if shelf is not None and job.number in shelf.jobs else None
 
@@ -82,6 +118,7 @@ class EndedJobs:
     def kind_of(self, job: Job) -> int:
         """As what the store counts a job that is here; see L{txgear.broker.records}."""
         number = job.number
+        self.put_away()
         if job.state != DEAD:
             shelf = self._kept.get(job.function)
             kind = KEPT if shelf is not None and number in shelf.jobs else NAMED
@@ -90,6 +127,42 @@ class EndedJobs:
         else:
             kind = _KIND_OF[self.groups.reason_of(job)]
         return kind | OWN if number in self.own.jobs else kind
+
+    def keep(self, job: Job, until: float) -> None:
+        """
+        Keep a job that has ended otherwise than dead, as its function's policy says, with its result. It is
+        put where it will be looked for when somebody looks, or with many others: with a store most are not
+        here any more by then.
+
+        @param until: when it is to be forgotten, by the server's time.
+        """
+        self.jobs[job.number] = self._fresh[job.number] = job
+        job.due = until
+        job.function.kept += 1
+        # Without min, which is a call more for each job.
+        self._fresh_due = until if until < self._fresh_due else self._fresh_due
+        if len(self._fresh) >= MOST_FRESH:
+            self.put_away()
+
+    def put_away(self) -> None:
+        """Put those that have just ended on their shelves, and wherever else they are found."""
+        if not self._fresh:
+            return
+        names, last = self._names, self._names.last.jobs
+        for number, job in self._fresh.items():
+            shelf = self._kept.get(job.function)
+            if shelf is None:
+                shelf = self._kept[job.function] = Shelf()
+            shelf.jobs[number] = job
+            shelf.bytes += job.size
+            if (key := job.key) is not None:
+                if key in last:
+                    names.add(job, key)
+                else:
+                    last[key] = job
+        self._due.add_all(self._fresh.values())
+        self._fresh.clear()
+        self._fresh_due = inf
 
     def add(
         self,
@@ -109,27 +182,16 @@ class EndedJobs:
         @param reason: why it is dead, if it is; see L{DeadGroups.group}.
         @param aside: in which review it is, if it is in one.
         """
-        number, function = job.number, job.function
-        self.jobs[number] = job
-        self.due.add(job, until)
-        function.kept += 1
+        self.put_away()
+        self.jobs[job.number] = job
+        self._due.add(job, until)
+        job.function.kept += 1
         if aside is not None:
             self.reviews.add(job, aside)
-        elif own or job.state == DEAD:
+        else:
             self._put_up(job, counted, own, reason)
-        elif counted:
-            # As there, which is two calls more for each job that is kept.
-            shelf = self._kept.get(function)
-            if shelf is None:
-                shelf = self._kept[function] = Shelf()
-            shelf.jobs[number] = job
-            shelf.bytes += job.size
-        if (key := job.key) is not None:
-            if key in (last := self.names.last.jobs):
-                self.names.add(job, key)
-            else:
-                # As nearly each that has ended.
-                last[key] = job
+        if job.key is not None:
+            self._names.add(job, job.key)
 
     def _put_up(self, job: Job, counted: bool, own: bool, reason: str) -> None:
         """On its shelves."""
@@ -185,12 +247,13 @@ class EndedJobs:
 
     def remove(self, job: Job) -> None:
         """Keep this one no more."""
+        self.put_away()
         del self.jobs[job.number]
-        self.due.discard(job)
+        self._due.discard(job)
         self._take_down(job)
         job.function.kept -= 1
         if job.key is not None:
-            self.names.remove(job, job.key)
+            self._names.remove(job, job.key)
 
     def correct(self, job: Job, key: Key | None, size: int) -> None:
         """A dead job has got another workload."""
@@ -203,10 +266,10 @@ class EndedJobs:
         job.size = size
         if key != job.key:
             if job.key is not None:
-                self.names.remove(job, job.key)
+                self._names.remove(job, job.key)
             job.key = key
             if key is not None:
-                self.names.add(job, key)
+                self._names.add(job, key)
 
     def drop_result(self, job: Job) -> None:
         """Nothing is left of this one but that it has ended, and how; it counts no more for any bounds."""
@@ -251,7 +314,7 @@ class EndedJobs:
 
     def let_go(self, jobs: Iterable[Job]) -> None:
         """These are not in memory any more."""
-        own, discard, forget = self.own.jobs, self.due.discard, self.names.remove
+        own, discard, forget, fresh = self.own.jobs, self._due.discard, self._names.remove, self._fresh
         function: Function | None = None
         tenant: Tenant | None = None
         shelf: Shelf | None = None
@@ -261,7 +324,10 @@ class EndedJobs:
             if job.function is not function or job.tenant is not tenant:
                 function, tenant, rows = job.function, job.tenant, None
                 shelf = self._kept.get(function)
-            if shelf is None or number not in shelf.jobs or number in own:
+            new = number in fresh
+            if new and shelf is None:
+                shelf = self._kept[function] = Shelf()
+            if shelf is None or number in own or not (new or number in shelf.jobs):
                 self.add_rows(function, lane_of(job, self.kind_of(job)), 1, job.size, place - 1)
                 self.remove(job)
                 function = None
@@ -278,8 +344,14 @@ class EndedJobs:
             rows.bytes += job.size
             shelf.rows += 1
             self.rows += 1
-            del shelf.jobs[number]
             del self.jobs[number]
+            if new:
+                # Nor was it anywhere else.
+                del fresh[number]
+                shelf.bytes += job.size
+                job.due = 0.0
+                continue
+            del shelf.jobs[number]
             discard(job)
             if job.key is not None:
                 forget(job, job.key)
@@ -298,7 +370,7 @@ class EndedJobs:
         for shelf in self._shelves(job.function, kind):
             shelf.mix()
         if job.key is not None:
-            self.names.sort(job.function, job.key)
+            self._names.sort(job.function, job.key)
         # Where the store has more than it has counted it is one more.
         if (rows := self._lanes.get(lane_of(job, kind))) is not None:
             self._count_rows(job.function, rows, -1, -job.size)
@@ -319,7 +391,12 @@ class EndedJobs:
         for job in self.jobs.values():
             missing = job.function.kept - kept[job.function]
             assert missing >= 0 if self.rows else not missing, (job.function, missing)
-        assert len(self.due) == len(self.jobs), (len(self.due), len(self.jobs))
+        fresh = self._fresh
+        assert len(self._due) + len(fresh) == len(self.jobs), (len(self._due), len(fresh), len(self.jobs))
+        for number, job in fresh.items():
+            assert self.jobs[number] is job, job
+            assert job.state != DEAD, job
+            assert self._fresh_due <= job.due, job
         for dead, shelves in ((True, self._dead), (False, self._kept)):
             for function, shelf in shelves.items():
                 self._check_shelf(shelf)
@@ -341,8 +418,8 @@ class EndedJobs:
                 assert self.jobs[number] is job, job
                 assert job.state == DEAD, job
                 assert number not in self.own.jobs, job
-        named = sum(job.key is not None for job in self.jobs.values())
-        assert len(self.names) == named, (len(self.names), named)
+        named = sum(job.key is not None for number, job in self.jobs.items() if number not in fresh)
+        assert len(self._names) == named, (len(self._names), named)
 
     def _check_shelf(self, shelf: Shelf) -> None:
         assert shelf.count, shelf

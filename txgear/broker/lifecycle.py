@@ -547,27 +547,26 @@ class Lifecycle:
         if keeps := self._persistence.keeps:
             self._starts.pop(job, None)
             self._persistence.drop_workload(job)
-        kept = b""
-        if outcome == DEAD:
-            history = history or History()
+        complete = None
+        if bounds is not None and outcome != DEAD:
+            # Where there is no room for it those who waited have it; nobody else will.
+            complete = (
+                data is not None
+                and not 0 < bounds.bytes < len(data) + len(last)
+                and (not keeps or self._persistence.has_room(len(data) + len(last)))
+            )
+        if complete and history is None and bounds is not None:
+            # As nearly each that is kept.
+            self._archive.keep_result(job, bounds, seconds, last, now)
         else:
-            complete = None
-            if bounds is not None:
-                # Where there is no room for it those who waited have it; nobody else will.
-                complete = (
-                    data is not None
-                    and not 0 < bounds.bytes < len(data) + len(last)
-                    and (not keeps or self._persistence.has_room(len(data) + len(last)))
-                )
+            history, kept = history or History(), b""
+            if outcome != DEAD:
+                history.complete = complete
             if complete:
                 assert data is not None
-                kept = data + last if data else last
-            if history is not None or not complete:
-                history = history or History()
-                history.complete = complete
-                if complete:
-                    history.data_size, history.result_size = len(kept) - len(last), len(last)
-        self._archive.keep(job, history, bounds, seconds, kept, now)
+                kept = data + last
+                history.data_size, history.result_size = len(data), len(last)
+            self._archive.keep(job, history, bounds, seconds, kept, now)
         if keeps and outcome != DEAD and worker is not None and self._persistence.crowded:
             self._outbox.pause(worker)
         if history is not None:

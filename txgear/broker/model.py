@@ -306,6 +306,7 @@ class Function:
     @ivar due: when its throttle is to be looked at again, by the server's time; 0.0 for never.
     @ivar bytes: of the workloads of all its jobs.
     @ivar kept: how many jobs have ended and are still known.
+    @ivar names_stay: whether the uniques of some of these may be taken by settings of their own.
     @ivar counts: what its jobs are counted in; others may be as well.
     """
 
@@ -320,6 +321,7 @@ class Function:
         "later",
         "max_queued",
         "name",
+        "names_stay",
         "policy",
         "running",
         "sleepers",
@@ -351,6 +353,7 @@ class Function:
         self.due = 0.0
         self.bytes = 0
         self.kept = 0
+        self.names_stay = False
 
     @property
     def total(self) -> int:

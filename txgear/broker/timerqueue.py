@@ -4,6 +4,7 @@ Items by the time at which something is to happen to them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, Protocol, TypeVar
@@ -67,6 +68,17 @@ class TimerQueue(Generic[T]):
             items = self._later[second] = {}
             heappush(self._seconds, second)
         items[item] = None
+
+    def add_all(self, items: Iterable[T]) -> None:
+        """Note the same of these, whose C{due} says when."""
+        later = self._later
+        for item in items:
+            seconds = later.get(int(item.due))
+            if seconds is None:
+                self.add(item, item.due)
+            else:
+                seconds[item] = None
+                self._live += 1
 
     def discard(self, item: T) -> None:
         """Nothing is to happen to this item any more."""

@@ -69,6 +69,27 @@ class RowsTestCase(DurableBrokerTestCase):
 class LeavingTests(RowsTestCase):
     """Which jobs leave the memory, and how they come back."""
 
+    def test_the_store_is_asked_for_their_uniques_only_where_these_may_stay_taken(self) -> None:
+        def asks(unique: bytes) -> bool:
+            client = self.fixture.connect()
+            self.fixture.submit(client, unique=unique)
+            asked = bool(self.journal.asking)
+            self.broker.disconnect(client, self.fixture.now)
+            self.answer()
+            return asked
+
+        self.fixture.set(results=60)
+        for unique in (b"u", b"v", b"w"):
+            self.do(1, unique=unique)
+        self.assertTrue(self.broker.lookups.may_hide(b"u"))
+        self.assertFalse(asks(b"u"))
+        self.fixture.set(results=60, unique_for=60)
+        self.assertTrue(asks(b"v"))
+        self.fixture.set(results=60)
+        self.assertFalse(asks(b"w"))
+        self.do(1, unique=b"x", settings={"unique_for": 30})
+        self.assertTrue(asks(b"x"))
+
     def test_they_are_rows_when_the_store_has_all_of_them(self) -> None:
         self.fixture.set(retries=0)
         (job,) = self.fixture.store(b"four", unique=b"u")

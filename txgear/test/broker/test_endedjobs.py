@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.deadgroups import UNKNOWN
-from txgear.broker.endedjobs import EndedJobs, lane_of
+from txgear.broker.endedjobs import MOST_FRESH, EndedJobs, lane_of
 from txgear.broker.history import Aside
 from txgear.broker.model import Function, Job
 from txgear.broker.records import ASIDE, KEPT, NAMED, OWN, Lane
@@ -223,6 +223,90 @@ class ReviewTests(EndedJobsTestCase):
             self.ended.set_aside(job, Aside(name, 1.0, ""))
             self.ended.check()
         self.assertEqual(list(self.ended.reviews.by_name), ["b"])
+
+
+class FreshTests(EndedJobsTestCase):
+    """Those that have just ended, with nothing to be said of them but that their results are kept."""
+
+    def keep(self, size: int = 0, unique: bytes = b"", until: float = 60.0) -> Job:
+        job = self.job(size, unique=unique)
+        self.ended.keep(job, until)
+        self.ended.check()
+        return job
+
+    def test_they_are_found_by_number_at_once(self) -> None:
+        first, second = self.keep(3), self.keep(5)
+        self.assertEqual(self.ended.jobs, {1: first, 2: second})
+        self.assertEqual((self.function.kept, len(self.ended)), (2, 2))
+
+    def test_they_are_found_wherever_somebody_looks(self) -> None:
+        job = self.keep(3, b"u")
+        self.assertIs(self.ended.names.find(self.function, b"u"), job)
+        job = self.keep(3, b"v")
+        self.assertEqual(self.shelf(False)[1], 6)
+        job = self.keep(3, b"w")
+        self.assertIsNotNone(self.ended.shelf_of(job))
+        job = self.keep(3)
+        self.assertEqual(self.ended.kind_of(job), KEPT)
+        job = self.keep(3, until=50.0)
+        self.assertIs(self.ended.due.pop_due(60.0), job)
+
+    def test_in_the_order_of_their_ends(self) -> None:
+        """Among those that were put on their shelves at once as well."""
+        jobs = [self.put(unique=b"u"), self.keep(unique=b"u"), self.put(unique=b"u"), self.keep(unique=b"u")]
+        other = Function(b"g")
+        other, self.function = self.function, other
+        self.keep(unique=b"u")
+        self.function = other
+        self.assertEqual(self.shelf(False), (jobs, 0))
+        self.assertIs(self.ended.names.find(self.function, b"u"), jobs[-1])
+        self.ended.remove(jobs[-1])
+        self.assertIs(self.ended.names.find(self.function, b"u"), jobs[-2])
+        self.ended.check()
+
+    def test_their_time(self) -> None:
+        self.put(since=30.0)
+        self.keep(until=80.0)
+        self.assertEqual(self.ended.next_due(), 80.0)
+        self.keep(until=70.0)
+        self.assertEqual(self.ended.next_due(), 70.0)
+        self.assertEqual(self.ended.due.next_due(), 70.0)
+        self.assertEqual(self.ended.next_due(), 70.0)
+
+    def test_one_that_is_removed(self) -> None:
+        job = self.keep(3, b"u")
+        self.ended.remove(job)
+        self.ended.check()
+        self.assertEqual((self.shelf(False), self.function.kept, job.due), (([], 0), 0, 0.0))
+
+    def test_a_great_many(self) -> None:
+        for number in range(MOST_FRESH):
+            self.ended.keep(self.job(unique=b"%d" % number), 60.5)
+        self.ended.check()
+        # All of them have their places, where such a time counts by the second.
+        self.assertEqual(self.ended.next_due(), 60.0)
+
+    def test_those_that_leave_the_memory_before(self) -> None:
+        """With others that do, and are on their shelves."""
+        others = [self.put(3, unique=b"u"), self.put(4, DEAD)]
+        jobs = [self.keep(5, b"v"), self.keep(6)]
+        left = self.keep(7, b"w")
+        self.ended.let_go([*jobs, *others])
+        self.ended.check()
+        self.assertEqual((self.ended.jobs, self.ended.rows, self.function.kept), ({3 + 2: left}, 4, 5))
+        self.assertEqual([job.due for job in jobs], [0.0, 0.0])
+        self.assertIsNone(self.ended.names.find(self.function, b"v"))
+        shelf = self.ended.shelf(self.function, dead=False)
+        self.assertEqual((shelf.count, shelf.rows, shelf.bytes), (4, 3, 21))
+        self.ended.check()
+
+    def test_the_first_of_all_leaves_the_memory(self) -> None:
+        job = self.keep(5, b"v")
+        self.ended.let_go([job])
+        self.ended.check()
+        shelf = self.ended.shelf(self.function, dead=False)
+        self.assertEqual((shelf.count, shelf.bytes, self.ended.jobs), (1, 5, {}))
+        self.assertEqual([rows.lane for rows in self.ended.lanes], [Lane(b"f", "", KEPT)])
 
 
 class RowsTests(EndedJobsTestCase):

@@ -55,6 +55,19 @@ class AgendaTests(SynchronousTestCase):
         self.assertIs(self.agenda.pop_due(10.0), one)
         self.assertIsNone(self.agenda.pop_due(30.0))
 
+    def test_many_at_once(self) -> None:
+        """Whether or not others have their second, and whether or not that has come."""
+        first = self.add(10.5)
+        self.assertIsNone(self.agenda.pop_due(10.0))
+        jobs = [make_job() for _ in range(5)]
+        for job, due in zip(jobs, (20.1, 10.6, 20.2, 20.0, 9.0), strict=True):
+            job.due = due
+        self.agenda.add_all(jobs)
+        self.assertEqual(len(self.agenda), 6)
+        found = [self.agenda.pop_due(30.0) for _ in range(6)]
+        self.assertEqual(found, [jobs[4], first, jobs[1], jobs[3], jobs[0], jobs[2]])
+        self.assertEqual((len(self.agenda), self.agenda.next_due()), (0, inf))
+
     def test_what_is_discarded_leaves_nothing_behind(self) -> None:
         one = self.add(1e6)
         for due in range(10 * SLACK):
