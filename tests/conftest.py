@@ -217,6 +217,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
     these = Programs(tmp_path)
     yield these
     these.stop()
+    assert these.calm(), "a traceback in a server's log"
 
 
 @pytest.fixture

@@ -189,6 +189,25 @@ class Program:
     def stderr(self) -> bytes:
         return self._err.read_bytes()
 
+    @property
+    def serves(self) -> bool:
+        """It is a job server of txgear's: its words name ``twistd``'s plugin, or gearmand's command line."""
+        return any(word in ("txgear", "gearmand") for word in self.command[1:])
+
+    @property
+    def is_ready(self) -> bool:
+        """A server that logs to its output has said so. It may listen before, and end all the same."""
+        return b"is ready" in self.stdout
+
+    def said(self) -> bytes:
+        """All that it wrote to its own outputs."""
+        return self.stdout + self.stderr
+
+    def calm(self, since: int = 0) -> bool:
+        """It logged no traceback, looking at its outputs from that byte on."""
+        said = self.said()[since:]
+        return b"Traceback (most recent call last)" not in said and b"Unhandled" not in said
+
     def wait(self, timeout: float = PATIENCE) -> int:
         """Wait for the program's own end; its exit status."""
         try:
@@ -251,6 +270,10 @@ class Programs:
     def stop(self) -> None:
         for program in reversed(self._all):
             program.stop()
+
+    def calm(self) -> bool:
+        """No server among them logged a traceback; a worker may, of its jobs."""
+        return all(program.calm() for program in self._all if program.serves)
 
     def log(self) -> str:
         return "\n\n".join(program.log() for program in self._all)
@@ -344,15 +367,6 @@ class Server(Program):
             lambda: (self.status(function) or (0, 0, 0))[0] == total,
             what=f"a total of {total} job(s) of {function}",
         )
-
-    def said(self) -> bytes:
-        """All that it wrote to its own outputs."""
-        return self.stdout + self.stderr
-
-    def calm(self, since: int = 0) -> bool:
-        """It logged no traceback, looking at its outputs from that byte on."""
-        said = self.said()[since:]
-        return b"Traceback (most recent call last)" not in said and b"Unhandled" not in said
 
     def stop(self) -> int:
         self.close_peers()

@@ -9,7 +9,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from processes import wait_until
+from processes import PATIENCE, wait_until
+from wirepeer import WirePeer
 
 Done = subprocess.CompletedProcess[bytes]
 
@@ -32,6 +33,15 @@ def accepts(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def answers(port: int) -> bool:
+    """A job server there answers. One that accepts connections may still fail to start."""
+    try:
+        with WirePeer(port, timeout=PATIENCE) as peer:
+            return peer.sync() == []
+    except ConnectionError:
+        return False
 
 
 def gone(pid: int) -> bool:

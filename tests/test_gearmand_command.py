@@ -16,7 +16,7 @@ import pytest
 from databases import PASSWORD, USER, Database, MariaDB
 from needs import requires
 from processes import PATIENCE, Program, Programs, free_port, listening, run, txgear, wait_until
-from startup import Daemons, Done, accepts, assert_one_line
+from startup import Daemons, Done, accepts, answers, assert_one_line
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -48,7 +48,6 @@ def test_gearmand_daemon(tmp_path: Path, daemons: Daemons) -> None:
     done = gearmand(*short, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
     pid = daemons.pid(pidfile)
-    wait_until(lambda: accepts("127.0.0.1", port), what="a listening daemon")
     assert listening(pid) == {("127.0.0.1", port)}
     with WirePeer(port) as peer:
         assert peer.ask("getpid") == b"OK %d\n" % pid
@@ -62,7 +61,7 @@ def test_gearmand_listens_everywhere(programs: Programs, tmp_path: Path) -> None
     """Without `-L` it listens at all addresses of both families, as gearmand does."""
     port = free_port()
     program = programs.start([*txgear(), "gearmand", "-q", "builtin", "-p", str(port)], name="gearmand")
-    wait_until(lambda: accepts("127.0.0.1", port), what="a listening server")
+    wait_until(lambda: answers(port), what="a server")
     assert listening(program.pid) == {("0.0.0.0", port), ("::", port)}
     assert accepts("::1", port)
     with WirePeer(port) as peer:
@@ -77,11 +76,11 @@ def start_gearmand(
     queue: Sequence[str] = ("-q", "builtin"),
     env: Mapping[str, str] | None = None,
 ) -> tuple[Program, int]:
-    """`txgear gearmand` in the foreground, on 127.0.0.1, when it listens; its port."""
+    """`txgear gearmand` in the foreground, on 127.0.0.1, when it answers; its port."""
     port = free_port()
     place = ["-p", str(port), "-L", "127.0.0.1", "-l", str(log)]
     program = programs.start([*txgear(), "gearmand", *place, *queue, *options], name="gearmand", env=env)
-    wait_until(lambda: not program.running or accepts("127.0.0.1", port), what="a listening server")
+    wait_until(lambda: not program.running or answers(port), what="a server")
     assert program.running, program.log()
     return program, port
 
@@ -259,9 +258,9 @@ def test_gearmand_names_its_store(programs: Programs, tmp_path: Path) -> None:
     """At gearmand's own level, ERROR, the log file says which queue was taken."""
     log = tmp_path / "log"
     queue = ["-q", "libsqlite3", "--libsqlite3-db", str(tmp_path / "jobs.db")]
-    start_gearmand(programs, log, queue=queue)
-    # It says so once it listens.
-    wait_until(lambda: f"store sqlite:///{tmp_path}/jobs.db" in log.read_text(), what="the store in the log")
+    program, _ = start_gearmand(programs, log, queue=queue)
+    assert f"store sqlite:///{tmp_path}/jobs.db" in log.read_text()
+    assert program.stop() == 0
 
 
 def test_few_file_descriptors(programs: Programs, tmp_path: Path) -> None:
@@ -332,26 +331,20 @@ def test_queue_left_behind(programs: Programs, daemons: Daemons, tmp_path: Path,
     logs = ["-l", str(log), "--verbose", "INFO"]
     words = [*txgear(), "gearmand", *place, *logs, "-q", "libsqlite3", "--libsqlite3-db", str(path)]
 
-    def serves() -> bool:
-        """It says what it says before it answers, and before it knows what to do with signals."""
-        if not accepts("127.0.0.1", port):
-            return False
-        with WirePeer(port) as peer:
-            return peer.sync() == []
-
     program = programs.start([*words, *(["-d"] if daemon else [])], name="txgear")
+    # It says what it says before it answers, and before it knows what to do with signals.
+    wait_until(lambda: answers(port), what="the server")
     if daemon:
         assert program.wait() == 0
         daemons.ends(daemons.pid(tmp_path / "pid"))
     else:
-        wait_until(serves, what="the server")
         assert program.stop() == 0
     assert program.stderr.decode().splitlines() == [f"txgear: {line}"]
     assert line in log.read_text()
     done = run([*txgear(), *command.split()[1:]])
     assert (done.returncode, done.stderr) == (0, b""), done
     program = programs.start(words, name="again")
-    wait_until(serves, what="the server")
+    wait_until(lambda: answers(port), what="the server")
     assert program.stop() == 0
     assert "3 jobs are back" in log.read_text()
     assert b"of gearmand" not in program.stderr

@@ -22,7 +22,7 @@ import pytest
 from databases import PASSWORD, USER, Database, MariaDB, Postgres
 from needs import requires
 from processes import Program, Programs, Server, Servers, free_port, run, txgear, wait_until
-from startup import Done, accepts, assert_one_line
+from startup import Done, accepts, answers, assert_one_line
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -433,13 +433,13 @@ def test_the_line_that_the_server_says(
 
     def served() -> Program:
         program = programs.start(words, name="txgear")
-        wait_until(lambda: accepts("127.0.0.1", port), what="the server")
+        wait_until(lambda: answers(port), what="the server")
         return program
 
     program = served()
     with WirePeer(port) as peer:
         assert peer.ask_list("status") == []
-    program.stop()
+    assert program.stop() == 0
     said_there = program.stderr.decode()
     [line] = said_there.splitlines()
     assert line.startswith("txgear: 3 jobs of gearmand are in table ")
@@ -453,7 +453,7 @@ def test_the_line_that_the_server_says(
     with WirePeer(port) as peer:
         assert [row.split("\t")[:2] for row in peer.ask_list("status")] == [["f", "3"]]
         assert all(row.startswith("Q:x:") for row in peer.ask_list("show jobs"))
-    program.stop()
+    assert program.stop() == 0
     assert program.stderr == b""
 
 

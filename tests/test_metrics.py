@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from databases import Postgres
 from needs import requires
 from processes import Programs, Server, Servers, free_port, programs_folder, run, wait_until
+from startup import answers
 from txgear.web.metrics.families import COUNTER, FAMILIES, HISTOGRAM
 from wirepeer import P, WirePeer
 
@@ -354,7 +355,7 @@ def test_alerts_of_a_prometheus(
         ],
         name="server",
     )
-    wait_until(lambda: answers(port))
+    wait_until(lambda: answers(port), what="a server")
     prometheus = Prometheus(programs, tmp_path, [f"127.0.0.1:{web_port}"])
     wait_until(prometheus.has_scraped)
     assert prometheus.firing() == set()
@@ -387,12 +388,3 @@ def test_alerts_of_a_prometheus(
 
     server.stop()
     prometheus.wait_for("TxgearDown")
-
-
-def answers(port: int) -> bool:
-    try:
-        with WirePeer(port) as peer:
-            peer.sync()
-    except ConnectionError:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shutil
@@ -31,7 +30,7 @@ from processes import (
     txgear,
     wait_until,
 )
-from startup import Daemons, Done, accepts, assert_one_line
+from startup import Daemons, Done, accepts, answers, assert_one_line
 from wirepeer import Closed, P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -366,7 +365,8 @@ def test_listen_by_name(start_server: Servers) -> None:
 def started(programs: Programs, *options: str) -> tuple[Program, set[tuple[str, int]]]:
     """A server whose ports we do not choose, and where it listens."""
     program = programs.start([*twistd(), "-n", "--pidfile=", "txgear", "--web=", *options], name="twistd")
-    places = wait_until(lambda: listening(program.pid), what="a listening server")
+    wait_until(lambda: program.is_ready, what="a server")
+    places = listening(program.pid)
     for address, port in places:
         with WirePeer(port, address) as peer:
             peer.sync()
@@ -388,7 +388,7 @@ def test_listen_at_a_socket_file(programs: Programs, tmp_path: Path) -> None:
     program = programs.start(
         [*twistd(), "-n", "--pidfile=", "txgear", "--web=", "--listen", f"unix:{path}"], name="twistd"
     )
-    wait_until(path.exists, what="the socket's file")
+    wait_until(lambda: program.is_ready, what="a server")
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(PATIENCE)
         peer.connect(str(path))
@@ -422,7 +422,7 @@ def test_socket_file_that_was_left_behind(programs: Programs, tmp_path: Path) ->
         f"unix:{path}:mode=600",
     ]
     first = programs.start(words, name="first")
-    wait_until(path.exists, what="the socket's file")
+    wait_until(lambda: first.is_ready, what="a server")
     assert_one_line(run(words, cwd=tmp_path), "another server listens there", str(path))
     assert asks_pid(path) == b"OK %d\n" % first.pid
     first.kill()
@@ -430,7 +430,7 @@ def test_socket_file_that_was_left_behind(programs: Programs, tmp_path: Path) ->
     lock.unlink()
     # As in a container, where the first process is number 1 each time.
     second = programs.start(["sh", "-c", 'ln -s $$ "$0"; exec "$@"', str(lock), *words], name="second")
-    wait_until(lambda: b"is ready" in second.stdout, what="a server")
+    wait_until(lambda: second.is_ready, what="a server")
     assert asks_pid(path) == b"OK %d\n" % second.pid
     assert second.stop() == 0
     assert not path.exists()
@@ -458,7 +458,7 @@ def test_pid_file_in_the_foreground(programs: Programs, tmp_path: Path) -> None:
     program = programs.start(
         [*twistd(), "-n", f"--pidfile={path}", "txgear", "--web=", "--port", port], name="twistd"
     )
-    wait_until(lambda: accepts("127.0.0.1", int(port)), what="a listening server")
+    wait_until(lambda: program.is_ready, what="a server")
     with WirePeer(int(port)) as peer:
         assert peer.ask("getpid") == b"OK %d\n" % program.pid
     assert int(path.read_text()) == program.pid
@@ -489,7 +489,6 @@ def test_daemon(tmp_path: Path, daemons: Daemons) -> None:
     done = run(command, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     pid = daemons.pid(path)
-    wait_until(lambda: accepts("127.0.0.1", port), what="a listening daemon")
     with WirePeer(port) as peer:
         assert peer.ask("getpid") == b"OK %d\n" % pid
     daemons.ends(pid)
@@ -522,7 +521,7 @@ def test_stale_pid_file(
     program = programs.start(words, name="twistd")
     if daemon:
         assert program.wait() == 0, program.log()
-    wait_until(lambda: accepts("127.0.0.1", port), what="a listening server")
+    wait_until(lambda: answers(port), what="a server")
     pid = daemons.pid(path) if daemon else program.pid
     assert int(path.read_text()) == pid
     with WirePeer(port) as peer:
@@ -535,15 +534,17 @@ def test_pid_file_after_a_kill(programs: Programs, tmp_path: Path) -> None:
     path = tmp_path / "pid"
     words = [*twistd(), "-n", f"--pidfile={path}", "txgear", "--web=", "--listen", "127.0.0.1", "--port", "0"]
     first = programs.start([*words, "--store", "memory:"], name="first")
-    wait_until(lambda: listening(first.pid), what="a listening server")
+    wait_until(lambda: first.is_ready, what="a server")
     done = run([*words, "--store", "memory:"], cwd=tmp_path)
     assert_one_line(done, "another server runs", str(first.pid), str(path))
     assert int(path.read_text()) == first.pid
     first.kill()
     assert path.exists()
     second = programs.start([*words, "--store", "memory:"], name="second")
-    wait_until(lambda: listening(second.pid), what="a listening server")
+    wait_until(lambda: second.is_ready, what="the next server")
     assert int(path.read_text()) == second.pid
+    assert second.stop() == 0
+    assert not path.exists()
 
 
 def test_pid_file_of_another_twistd(programs: Programs, tmp_path: Path) -> None:
@@ -556,11 +557,6 @@ def test_pid_file_of_another_twistd(programs: Programs, tmp_path: Path) -> None:
     done = run([*twistd(), "-n", f"--pidfile={path}", "txgear", "--port", "0"], cwd=tmp_path)
     assert_one_line(done, "another twistd runs", str(web.pid))
     assert int(path.read_text()) == web.pid
-
-
-def ready(program: Program) -> bool:
-    """Whether a server has said that it is."""
-    return b"is ready" in program.stdout
 
 
 def test_another_user(programs: Programs) -> None:
@@ -582,7 +578,7 @@ def test_another_user(programs: Programs) -> None:
         words += ["--port", "0", "--store", f"sqlite:///{theirs / 'jobs.sqlite'}", "--web", web]
         for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
             program = programs.start(words, name="twistd")
-            wait_until(functools.partial(ready, program), what="a server")
+            wait_until(lambda program=program: program.is_ready, what="a server")  # type: ignore[misc]
             assert int(path.read_text()) == program.pid
             for page in ("", "jobs", "metrics"):
                 with urlopen(f"http://{web}/{page}", timeout=PATIENCE) as answer:

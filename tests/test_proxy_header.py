@@ -142,7 +142,7 @@ def unix_server(programs: Programs, path: Path, *options: str) -> Program:
             *options,
         ]
     )
-    wait_until(lambda: b"is ready" in program.stdout, what="a server")
+    wait_until(lambda: program.is_ready, what="a server")
     return program
 
 

@@ -30,7 +30,7 @@ from processes import (
     txgear,
     wait_until,
 )
-from startup import accepts, assert_one_line
+from startup import assert_one_line
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -194,7 +194,7 @@ def test_only_tls(programs: Programs, authority: Authority) -> None:
     server = programs.start(
         [*twistd(), "-n", "--pidfile=", "txgear", "--web=", "--store=memory:", *words, *authority.options()]
     )
-    wait_until(lambda: accepts("127.0.0.1", over_http), what="a server")
+    wait_until(lambda: server.is_ready, what="a server")
     assert listening(server.pid) == {("127.0.0.1", port), ("127.0.0.1", over_http)}
     with WirePeer(port, tls=authority.client()) as peer:
         assert peer.sync() == []
@@ -325,7 +325,8 @@ def test_gearmand(programs: Programs, authority: Authority) -> None:
     words = [*txgear(), "gearmand", "-q", "builtin", "-p", str(port), "-l", str(folder / "log")]
     words += ["--ssl", f"--ssl-certificate={folder}/cert.pem", f"--ssl-ca-file={folder}/ca.pem"]
     program = programs.start([*words, f"--ssl-key={folder}/key.pem", "--verbose=INFO"], name="gearmand")
-    wait_until(lambda: accepts("127.0.0.1", port), what="a listening server")
+    log = folder / "log"
+    wait_until(lambda: log.exists() and "is ready" in log.read_text(), what="a server")
     assert listening(program.pid) == {("0.0.0.0", port), ("::", port)}
     for host in ("127.0.0.1", "::1"):
         with WirePeer(port, host, tls=authority.client()) as peer:
@@ -333,7 +334,7 @@ def test_gearmand(programs: Programs, authority: Authority) -> None:
     with WirePeer(port) as plain:
         plain.send_raw(b"version\n")
         assert b"OK" not in plain.read_to_end()
-    assert "--ssl-ca-file without --tls-client has no meaning here" in (folder / "log").read_text()
+    assert "--ssl-ca-file without --tls-client has no meaning here" in log.read_text()
     assert program.stop() == 0
     environment = {"GEARMAND_SERVER_KEY": str(folder / "key.pem")}
     assert run([*words, "--check-args"], env=environment).returncode == 0
@@ -362,7 +363,7 @@ def test_page(programs: Programs, tmp_path: Path) -> None:
     for path in tmp_path.glob("*.pem"):
         assert path.stat().st_size
     server = programs.start([*twistd(), *words], env={"STATE_DIRECTORY": str(tmp_path)})
-    wait_until(lambda: accepts("127.0.0.1", port), what="a server")
+    wait_until(lambda: server.is_ready, what="a server")
     asking, over_http = blocks("console")
     command = asking.replace("4731", str(port)).rpartition("\nOK ")[0]
     # One that stays until it has the answer: the page's is at a terminal.

@@ -69,13 +69,13 @@ def test_is_there_by_default(programs: Programs) -> None:
     """`twistd txgear` has it on loopback, and says where; or in one line that somebody else has the port."""
     words = ["-n", "--pidfile=", "txgear", "--store=memory:", "--listen=127.0.0.1", f"--port={free_port()}"]
     first = programs.start([*twistd(), *words], name="first")
-    wait_until(lambda: b"is ready" in first.stdout, what="a server")
+    wait_until(lambda: first.is_ready, what="a server")
     if b", web at http://127.0.0.1:4780/" in first.stdout:
         assert ask(4780, "/ready").json["ready"]
     else:
         assert TAKEN in first.stdout
     second = programs.start([*twistd(), *words[:-1], f"--port={free_port()}"], name="second")
-    wait_until(lambda: b"is ready" in second.stdout, what="a server beside it")
+    wait_until(lambda: second.is_ready, what="a server beside it")
     assert second.stdout.count(TAKEN) == 1
     assert b"web at" not in second.stdout
 
@@ -84,7 +84,7 @@ def test_gearmand_has_none(programs: Programs) -> None:
     """Nobody who replaces gearmand expects another port."""
     words = ["gearmand", f"--port={free_port()}", "--listen=127.0.0.1", "--log-file=stderr", "--verbose=INFO"]
     program = programs.start([*txgear(), *words])
-    wait_until(lambda: b"is ready" in program.stdout, what="a server")
+    wait_until(lambda: program.is_ready, what="a server")
     assert b"web at" not in program.stdout
     assert b"no web" not in program.stdout
 
@@ -217,7 +217,7 @@ def test_handover(programs: Programs, tmp_path: Path) -> None:
             # To be refused or reset is an error here. Who is hung up on without an answer has not been heard.
             with contextlib.suppress(http.client.RemoteDisconnected):
                 assert ask(port, "/health").status == 200
-        wait_until(lambda: b"is ready" in second.stdout, what="the next server")
+        wait_until(lambda: second.is_ready, what="the next server")
         assert kept.rest() == b""
     assert ask(port, "/ready").json["ready"]
     assert place.serving() == second.pid
