@@ -4,7 +4,7 @@ MySQL and MariaDB, with PyMySQL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
@@ -18,7 +18,7 @@ from txgear.broker.records import StoreReport
 from txgear.errors import StoreUnusable
 from txgear.stores import durability, galera
 from txgear.stores.gathering import GatheringCursor
-from txgear.stores.hosts import Host
+from txgear.stores.hosts import Host, HostsError, QueryValue
 from txgear.stores.listed import Rows, Values
 from txgear.stores.schema import MAX_NAME, REVISIONS, jobs, results, workloads
 from txgear.stores.serverdialect import (
@@ -212,6 +212,12 @@ class MySQL(ServerDialect):
         super().__init__(url, password, timeout)
         # MySQL takes 64 characters.
         self._lock = f"txgear/{self.database}"[:64]
+
+    def check_hosts(self, hosts: Sequence[Host], query: Mapping[str, QueryValue]) -> None:
+        if any(host.is_folder for host in hosts):
+            raise HostsError("its host is no name in a network; a socket of MySQL's is ?unix_socket=/path")
+        if "unix_socket" in query and len(hosts) > 1:
+            raise HostsError("its unix_socket stands beside several hosts, all of which it would be")
 
     def connect_args(self) -> dict[str, Any]:
         return {

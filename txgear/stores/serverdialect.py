@@ -5,7 +5,7 @@ What PostgreSQL and MySQL have in common: a database server that is reached over
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil
 from typing import Any, ClassVar, Final
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from txgear.errors import ConfigurationError
 from txgear.stores.connector import Connector
 from txgear.stores.dialects import StoreDialect
-from txgear.stores.hosts import TIMEOUT, Host, HostsError, shown, split, with_query
+from txgear.stores.hosts import TIMEOUT, Host, HostsError, QueryValue, shown, split, with_query
 from txgear.stores.tenure import Session
 
 GRACE: Final = 1.0
@@ -78,6 +78,7 @@ class ServerDialect(StoreDialect):
             url, hosts = split(url)
             parts = make_url(url)
             hosts = with_query(hosts, parts.query)
+            self.check_hosts(hosts, parts.query)
         except (ArgumentError, ValueError) as error:
             # Not what it was: that may be the password.
             problem = f": {error}" if isinstance(error, HostsError) else ""
@@ -102,6 +103,14 @@ class ServerDialect(StoreDialect):
         super().__init__(f"{scheme}://{user}{before}/{path}{behind}", parts, self.connect_args())
         self.connector = Connector(self, hosts)
         event.listen(self.engine, "do_connect", self._connect)
+
+    def check_hosts(self, hosts: Sequence[Host], query: Mapping[str, QueryValue]) -> None:
+        """
+        See whether the driver can make something of them.
+
+        @param query: what stands behind the URL's question mark.
+        @raise HostsError: it cannot.
+        """
 
     @abstractmethod
     def connect_args(self) -> dict[str, Any]:

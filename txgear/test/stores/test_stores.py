@@ -107,6 +107,9 @@ class MakeStoreTests(SynchronousTestCase):
             ("mysql://me:secret@[::1/jobs", "bracket"),
             ("mysql://me:secret@[::x],a/jobs", "no IPv6 address"),
             ("mysql://me:secret@a b,c/jobs", "no name and no address"),
+            ("mysql://me:secret@/jobs?host=/run/mysqld", "a socket of MySQL's is ?unix_socket=/path"),
+            ("mysql://me:secret@a,%2Frun/jobs", "a socket of MySQL's is ?unix_socket=/path"),
+            ("mysql://me:secret@a,b/jobs?unix_socket=/run/s", "its unix_socket stands beside several hosts"),
             (f"mysql://me:secret@{','.join(map(str, range(33)))}/jobs", "33 hosts"),
         ):
             text = self.refusal(url)
