@@ -230,6 +230,16 @@ def test_tables_of_somebody_else(store: SqlStore, database: Database) -> None:
     assert "its tables are not txgear's" in refusal_to_open(store)
 
 
+@pytest.mark.parametrize("table", ["leases", "workloads"])
+def test_a_table_that_somebody_has_dropped(table: str, store: SqlStore, database: Database) -> None:
+    filled(store)
+    store.close(None)
+    database.execute(f"DROP TABLE txgear_{table}")
+    text = refusal_to_open(store)
+    assert f"txgear_{table}" in text
+    assert "its tables are not all there: restore it from a backup" in text
+
+
 # Moving in
 
 

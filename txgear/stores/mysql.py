@@ -25,6 +25,7 @@ from txgear.stores.serverdialect import (
     ACCESS,
     FOREIGN_TABLES,
     GRACE,
+    MISSING_TABLE,
     RIGHTS,
     SEPARATOR,
     ServerDialect,
@@ -79,7 +80,8 @@ NUMBER_LENGTH: Final = 21
 ADVICE: Final = {
     **dict.fromkeys((1044, 1045, 1049, 1130, 1698, 1820, 1862, 2059, 3118), ACCESS),
     **dict.fromkeys((1142, 1143, 1227), RIGHTS),
-    **dict.fromkeys((1050, 1054, 1146), FOREIGN_TABLES),
+    **dict.fromkeys((1050, 1054), FOREIGN_TABLES),
+    1146: MISSING_TABLE,
 }
 """What to do, by MySQL's number of the error."""
 

@@ -23,6 +23,7 @@ from txgear.stores.serverdialect import (
     ACCESS,
     FOREIGN_TABLES,
     GRACE,
+    MISSING_TABLE,
     RIGHTS,
     SEPARATOR,
     ServerDialect,
@@ -54,6 +55,7 @@ ADVICE: Final = {
     "3D": ACCESS,
     "42501": RIGHTS,
     "3F": RIGHTS,
+    "42P01": MISSING_TABLE,
     "42": FOREIGN_TABLES,
 }
 """What to do, by the beginning of the SQLSTATE; the first that fits counts."""

@@ -36,6 +36,7 @@ SEPARATOR: Final = "/"
 ACCESS: Final = "check the user, the password and the database"
 RIGHTS: Final = "let the server's user make and write tables in that database"
 FOREIGN_TABLES: Final = "its tables are not txgear's: name a database of its own"
+MISSING_TABLE: Final = "its tables are not all there: restore it from a backup, or name another database"
 
 
 class ServerDialect(StoreDialect):

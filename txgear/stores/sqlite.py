@@ -53,6 +53,7 @@ FEW: Final = 16
 NOTHING: Final[Any] = literal_column("x''")
 
 FOREIGN_TABLES: Final = "its tables are not txgear's: name another file"
+MISSING_TABLE: Final = "its tables are not all there: restore it from a backup, or name another file"
 UNWRITABLE: Final = "let the server's user write the file and its folder"
 
 ADVICE: Final = (
@@ -60,6 +61,7 @@ ADVICE: Final = (
     ("malformed", "it is damaged: restore it from a backup, or move it away"),
     ("readonly", UNWRITABLE),
     ("unable to open", UNWRITABLE),
+    ("no such table", MISSING_TABLE),
     ("no such", FOREIGN_TABLES),
     ("already exists", FOREIGN_TABLES),
 )

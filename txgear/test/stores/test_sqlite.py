@@ -341,6 +341,12 @@ class DamageTests(SQLiteCase):
         self.other().execute("CREATE TABLE txgear_jobs (id INTEGER)")
         self.assertIn("its tables are not txgear's", self.refusal_to_open())
 
+    def test_a_table_that_somebody_has_dropped(self) -> None:
+        self.fill()
+        self.other().execute("DROP TABLE txgear_numbers")
+        text = self.refusal_to_open()
+        self.assertIn("txgear_numbers: its tables are not all there: restore it from a backup", text)
+
     def test_the_numbers_are_gone(self) -> None:
         self.fill()
         self.other().execute("DELETE FROM txgear_numbers")
