@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from twisted.logger import Logger, LogLevel
 
 from txgear.broker.records import ASIDE, OWN, WAITING, Lease, StoredValue, Taken
+from txgear.broker.words import number
 from txgear.cluster.asking import Asking
 from txgear.cluster.obeying import Obeying
 from txgear.cluster.ownstatus import OwnStatus
@@ -54,6 +55,27 @@ class TakenOver(NamedTuple):
     first: int
 
 
+class News(NamedTuple):
+    """
+    A part that was taken over, and that nothing has been said of yet.
+
+    @ivar lease: as it was before.
+    @ivar stood: for how many seconds that had stood still.
+    @ivar jobs: jobs in it that wait.
+    @ivar dead: dead ones.
+    """
+
+    lease: Lease
+    stood: float
+    jobs: int
+    dead: int
+
+    @property
+    def was_anothers(self) -> bool:
+        """Whether somebody had it, and we did not."""
+        return bool(self.lease.owner) and not self.lease.is_ours
+
+
 class Member:
     """
     What a server does for being in a cluster: it is its L{txgear.server.clusterview.Cluster}.
@@ -85,6 +107,8 @@ class Member:
         self._obeying = Obeying(server, lambda: self._leases)
         # Those that are to be taken.
         self._ended: deque[Lease] = deque()
+        # Those that were taken, and of which nothing has been said yet.
+        self._news: list[News] = []
         # Parts of which a taking has failed: it may have been done all the same.
         self._tried: set[int] = set()
         # Of servers that know of no others the beat that was seen first, by part; or L{TOLD}.
@@ -100,6 +124,7 @@ class Member:
     def stop(self) -> None:
         """Look no more."""
         self._stopped = True
+        self._tell()
         self._timer.cancel()
         self._obeying.stop()
         self.elsewhere.stop()
@@ -173,6 +198,7 @@ class Member:
     def _failed(self) -> None:
         self._watch.failed()
         self._ended.clear()
+        self._tell()
         if not self._stopped:
             self._timer.start(AGAIN_SECONDS)
 
@@ -183,6 +209,7 @@ class Member:
         if self._ended:
             self._take(self._ended.popleft())
         else:
+            self._tell()
             self._timer.start(self._watch.pause(self._server.clock.seconds()))
 
     # Taking over
@@ -211,26 +238,36 @@ class Member:
         events.reserve(found.first, NUMBERS)
         self._journal.found(sum(lane.jobs for lane in lanes))
         events.take_over(lanes, now, aside)
-        self.takeovers += 1
-        self.deaths += bool(lease.owner) and not lease.is_ours
         jobs = sum(count.jobs for count in lanes if count.lane.kind <= WAITING)
         # Those that are set aside for a review are among them.
         dead = sum(count.jobs for count in lanes if _is_dead(count.lane.kind))
-        # It is no news that another one has ended in order.
-        level = LogLevel.warn if lease.owner and not lease.is_ours else LogLevel.info
-        self.log.emit(
-            level,
-            "took over {whose}: {jobs}{dead}",
-            whose=self._whose(lease),
-            jobs="1 job" if jobs == 1 else f"{jobs:,} jobs",
-            dead=f", {dead:,} dead" if dead else "",
-        )
+        news = News(lease, self._watch.stood(lease.part, self._server.clock.seconds()), jobs, dead)
+        self.takeovers += 1
+        self.deaths += news.was_anothers
+        self._news.append(news)
 
-    def _whose(self, lease: Lease) -> str:
-        if lease.is_ours or not lease.owner:
-            return f"part {lease.part}, which nobody had"
-        stood = self._watch.stood(lease.part, self._server.clock.seconds())
-        return f"part {lease.part} of {lease.name}, which has not been heard of for {stood:.1f} s"
+    def _tell(self) -> None:
+        """Say what was taken over: one line for all parts of a server."""
+        found: dict[bytes, list[News]] = {}
+        for news in self._news:
+            lease = news.lease
+            found.setdefault((lease.server or lease.owner) if news.was_anothers else b"", []).append(news)
+        self._news.clear()
+        for whose, parts in found.items():
+            lease = parts[0].lease
+            dead = sum(news.dead for news in parts)
+            silent = (
+                f" of {lease.name}, which has not been heard of for {max(each.stood for each in parts):.1f} s"
+            )
+            self.log.emit(
+                # It is no news that another one has ended in order.
+                LogLevel.warn if whose else LogLevel.info,
+                "took over {parts}{whose}: {jobs}{dead}",
+                parts=f"part {lease.part}" if len(parts) == 1 else f"{len(parts)} parts",
+                whose=silent if whose else ", which nobody had",
+                jobs=number(sum(news.jobs for news in parts), "job"),
+                dead=f", {dead:,} dead" if dead else "",
+            )
 
 
 def _is_dead(kind: int) -> bool:

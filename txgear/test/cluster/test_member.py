@@ -261,6 +261,25 @@ class TakeOverTests(ClusterTestCase):
         self.world.run(LEASE + 2)
         self.assertEqual(b.member.takeovers, 1)
 
+    def test_several_parts_of_one_are_one_line(self) -> None:
+        a, b = self.join("a", "b")
+        self.submit(a)
+        self.submit(b)
+        a.kill()
+        self.world.run(LEASE + 2)
+        (c,) = self.join("c")
+        b.kill()
+        (line,) = self.logged(LEASE + 2)
+        self.assertRegex(
+            line, r"^took over 3 parts of b, which has not been heard of for [89]\.\d s: 2 jobs$"
+        )
+        (d,) = self.join("d")
+        left = c.leave()
+        lines = self.logged(PROMPT)
+        self.successResultOf(left)
+        self.assertEqual((c.member.takeovers, c.member.deaths), (3, 3))
+        self.assertIn(f"took over {d.member.takeovers} parts, which nobody had: 2 jobs", lines)
+
     def test_an_empty_part_is_no_news(self) -> None:
         a, b = self.join("a", "b")
         _ = a.leave()
