@@ -126,6 +126,11 @@ class Journal:
         if self.shared is not None:
             self.shared.put(value)
 
+    @property
+    def patience(self) -> float:
+        """Seconds that those who submit wait for the store at the most."""
+        return self._timeout
+
     def bear(self, timeout: float) -> None:
         """
         Wait for the store for so long, if it was less.

@@ -36,7 +36,12 @@ DAY: Final = 86400.0
 
 def options(server: JobServer) -> list[dict[str, str]]:
     """The options in force, each with C{name}, C{value}, C{about}, C{source} and C{place}, all in words."""
-    return [option._asdict() for option in server.setup.options]
+    found = [option._asdict() for option in server.setup.options]
+    for option in found:
+        if option["name"] == "store-timeout" and server.journal is not None:
+            # Of a database that stands still for longer where all is well, it is longer than what was said.
+            option["value"] = f"{server.journal.patience:g} s"
+    return found
 
 
 def config(server: JobServer) -> dict[str, Any] | None:

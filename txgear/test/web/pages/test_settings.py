@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from txgear.policies import CLASSIC, Policies
 from txgear.security.access import Access, Identity, Rule
+from txgear.server import setupview
 from txgear.server.setup import COMMAND_LINE, START, ConfigRead, Option, PortShown, Speech
 from txgear.test.support.web import WebTestCase
 from txgear.web.pages import dashboard
@@ -80,6 +82,13 @@ class SettingsTests(WebTestCase):
         self.assertIn("<code>[::1]:4730</code>", html)
         self.assertIn("<dt>Speaks gear</dt>", html)
         self.assertNotIn("A program has made", html)
+
+    def test_how_long_the_store_is_waited_for(self) -> None:
+        """What holds, and not what was said, where the database may stand still for longer."""
+        self.server.setup.options = [Option("store-timeout", "5 s", "how long", "default", "")]
+        for journal, words in ((None, "5 s"), (SimpleNamespace(patience=10.0), "10 s")):
+            with patch.object(self.server, "journal", journal):
+                self.assertEqual([option["value"] for option in setupview.options(self.server)], [words])
 
     def test_the_file(self) -> None:
         read = ConfigRead("/etc/<x>", self.clock.seconds(), START, "1 schedule", ("never counts",))
