@@ -684,4 +684,7 @@ class ServerService(Service):
         yield closed
         if released is None and self._handover is not None:
             self._handover.close()
-        self.log.info("txgear has ended")
+        if self._cluster is not None and self._cluster.begins_anew:
+            self.log.info("all connections have ended, and txgear starts anew")
+        else:
+            self.log.info("txgear has ended")

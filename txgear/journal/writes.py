@@ -13,6 +13,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from txgear.broker import words
 from txgear.broker.ports import JournalListener
 from txgear.broker.records import Batch, JobChange, JobUpdate, Naming, StoredValue
 from txgear.errors import StoreRefused
@@ -346,9 +347,9 @@ class Writes:
         self._restore()
         if ended := self._buffer.count_ended():
             self.log.error(
-                "the store {store} has not taken the last changes; {count} ended jobs will run again",
+                "the store {store} has not taken the last changes; {jobs} will run again",
                 store=self._link.name,
-                count=ended,
+                jobs=words.number(ended, "ended job"),
             )
 
     def check(self) -> None:

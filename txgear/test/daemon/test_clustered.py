@@ -166,6 +166,8 @@ class ClusteredTests(ServiceTestCase):
         first = service.server
         lines = self.lose(service)
         self.assertTrue(any("starts anew without stored jobs" in line for line in lines), lines)
+        self.assertIn("all connections have ended, and txgear starts anew", lines)
+        self.assertNotIn("txgear has ended", lines)
         self.assertTrue(transport.disconnecting)
         self.assertFalse(service.running)
         self.pass_time(service, PACE_SECONDS - 3.5)

@@ -445,7 +445,7 @@ class EndTests(StoreTestCase):
         self.assertEqual(
             [formatEvent(event) for event in events],
             [
-                "the store memory: has not taken the last changes; 1 ended jobs will run again",
+                "the store memory: has not taken the last changes; 1 ended job will run again",
                 "txgear has ended",
             ],
         )
