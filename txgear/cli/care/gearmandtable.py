@@ -8,7 +8,7 @@ import os
 import re
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from txgear.errors import ConfigurationError
+from txgear.stores.hosts import Host, HostsError, split
 
 COLUMNS: Final = ("function_name", "unique_key", "priority", "when_to_run", "data")
 """gearmand's columns, in the order of the fields of a L{Row}."""
@@ -26,6 +27,8 @@ OPTIONAL: Final = "when_to_run"
 """The column that tables of old versions do not have."""
 
 CONNECT_SECONDS: Final = 10
+PORT: Final = 5432
+"""PostgreSQL's."""
 
 
 class Row(NamedTuple):
@@ -187,6 +190,15 @@ class ServerTable(GearmandTable):
         super().__init__(url.set(query={}).render_as_string(hide_password=True), table)
         self._url = url.set(drivername=self.driver)
 
+    @classmethod
+    def at(cls, url: URL, hosts: Sequence[Host]) -> URL:
+        """
+        A URL with several hosts.
+
+        @raise ConfigurationError: the driver takes one.
+        """
+        raise ConfigurationError("--from: one host is wanted, that of the database with gearmand's table")
+
     def _engine(self) -> Engine:
         arguments = {"connect_timeout": CONNECT_SECONDS}
         return create_engine(self._url, poolclass=NullPool, connect_args=arguments)
@@ -233,6 +245,16 @@ class PostgresTable(ServerTable):
     driver = "postgresql+psycopg"
     default = "queue"
 
+    @classmethod
+    def at(cls, url: URL, hosts: Sequence[Host]) -> URL:
+        # libpq takes the first that answers.
+        return url.update_query_dict(
+            {
+                "host": ",".join(host.name or "" for host in hosts),
+                "port": ",".join(str(host.port or PORT) for host in hosts),
+            }
+        )
+
     def _as_bytes(self, name: str) -> str:
         return f"convert_to({name}, getdatabaseencoding())"
 
@@ -268,12 +290,17 @@ def gearmand_table(url: str, table: str | None, password: str | None) -> Gearman
         return SQLiteTable(url.removeprefix(file), table)
     try:
         kind = SERVERS[url.partition("://")[0]]
-        parsed = make_url(url)
+        plain, hosts = split(url)
+        parsed = make_url(plain if len(hosts) > 1 else url)
+    except HostsError as error:
+        raise ConfigurationError(f"--from: {error}") from error
     except (KeyError, ArgumentError, ValueError) as error:
         # Not the URL: it may hold a password.
         raise ConfigurationError(
             "--from: sqlite:///path, mysql://user@host/database or postgresql://user@host/database is wanted"
         ) from error
+    if len(hosts) > 1:
+        parsed = kind.at(parsed, hosts)
     if password is not None:
         parsed = parsed.set(password=password)
     found = kind(parsed, table)

@@ -207,10 +207,22 @@ class UrlTests(SynchronousTestCase):
             "redis://h/",
             "sqlite",
             "mysql:",
-            "mysql://h:port/d",
             "memory:",
         ):
             self.assertIn("is wanted", self.refusal(url))
+        self.assertIn("one of its ports is no number", self.refusal("mysql://h:port/d"))
+
+    @needs("psycopg", "pymysql")
+    def test_several_hosts(self) -> None:
+        """PostgreSQL's library tries one after the other; the others have none that does."""
+        self.assertIn("one host is wanted", self.refusal("mysql://me:secret@a:1,b:2/d"))
+        self.assertIn("one of its hosts is empty", self.refusal("postgresql://me:secret@a,,b/d"))
+        table = gearmand_table("postgresql://me:secret@a,[::1]:5433/d?sslmode=require", None, None)
+        self.assertEqual(table.name, "table queue of postgresql://me:***@/d")
+        engine = table._engine()
+        _, given = engine.dialect.create_connect_args(engine.url)
+        self.assertEqual((given["host"], given["port"]), ("a,::1", "5432,5433"))
+        self.assertEqual((given["user"], given["password"], given["sslmode"]), ("me", "secret", "require"))
 
     def test_charset(self) -> None:
         """The character set becomes part of a statement: it is a plain word."""
