@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from zope.interface.verify import verifyObject
@@ -23,6 +24,7 @@ from txgear.broker.records import (
     Swap,
     Taken,
 )
+from txgear.cli.care.storecopying import Copy
 from txgear.errors import StoreError, StoreTaken, StoreUnusable
 from txgear.interfaces import IHistoryStore, IPartedStore
 from txgear.stores import make_store
@@ -479,3 +481,42 @@ def test_one_of_several_parts_is_taken(server: Make, database: Database) -> None
     with pytest.raises(StoreTaken):
         one.write(deleting(numbers))
     assert database.execute("SELECT number FROM txgear_jobs ORDER BY number") == before
+
+
+@pytest.mark.parametrize("is_source", [True, False])
+def test_a_copy_notices_a_server_that_begins(
+    server: Make, database: Database, tmp_path: Path, is_source: bool
+) -> None:
+    """Where there are parts one with --cluster begins beside whoever has them; what it does is not copied."""
+    before = server("before")
+    add(before, 1)
+    before.close(before.reserve(0))
+    here = make_store(database.url, timeout=3.0)
+    there = make_store(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    source, target = (here, there) if is_source else (there, here)
+    with closing_stores(here, there):
+        numbers = add(source, 9)
+        if not is_source:
+            # An empty part of it: this is about the jobs of the other one.
+            target.write(deleting(own(target)))
+        count = len(own(source))
+        copy = Copy(source, target)
+        assert copy.count() == count >= len(numbers)
+        copy.run()
+        assert copy.check(count) == ""
+        add(server("a"), 1)
+        for step in (copy.count, copy.run, lambda: copy.check(count)):
+            with pytest.raises(StoreTaken, match=r"another server has begun to use it: a$"):
+                step()
+
+
+@contextmanager
+def closing_stores(*stores: SqlStore) -> Iterator[None]:
+    """They are open, and are closed whatever happens."""
+    for store in stores:
+        store.open()
+    try:
+        yield
+    finally:
+        for store in stores:
+            store.close(None)

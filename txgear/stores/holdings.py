@@ -317,6 +317,16 @@ class Holdings:
 
     # While we have them
 
+    def see_alone(self, cursor: DBAPICursor) -> None:
+        """
+        See that nobody has made a part since we had all.
+
+        @raise StoreTaken: a server among others has, which begins beside one that has its store for itself.
+        """
+        for part, row, _ in self.rows(cursor):
+            if part not in self.parts:
+                raise StoreTaken(f"another server has begun to use it{row.name and f': {row.name}'}")
+
     def fence(self, driver: DBAPIConnection, cursor: DBAPICursor) -> None:
         """As L{Lease.fence}, of all: that of a server with one part, or one statement for all of several."""
         if not self._leases:

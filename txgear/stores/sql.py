@@ -409,6 +409,15 @@ class SqlStore:
         if self._holdings is not None:
             self._writing(lambda cursor: None)
 
+    def see_alone(self) -> None:
+        """
+        See that no other server has begun to use the store; a lease keeps off those that know of no others.
+
+        @raise StoreTaken: one has.
+        """
+        if self._holdings is not None:
+            self._writing(self._holdings.see_alone)
+
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
         self._check(batch.new_jobs, batch.results, batch.changes)

@@ -68,6 +68,9 @@ class Store(Protocol):
     def renew(self) -> None:
         """Show that somebody uses the store."""
 
+    def see_alone(self) -> None:
+        """See that nobody else does."""
+
     def put_history(self, chunks: Sequence[HistoryChunk], deleted: Sequence[int]) -> None:
         """Keep some of it."""
 
@@ -154,9 +157,13 @@ class Copy:
     def _pages(self, store: Store) -> Iterator[list[JobRecord]]:
         """All jobs of a store. Nobody takes either of them meanwhile, however little is written."""
         for page in _pages(store):
-            self._source.renew()
-            self._target.renew()
+            self._see_alone()
             yield page
+
+    def _see_alone(self) -> None:
+        """Which shows as well that we live, as each change does."""
+        for store in (self._source, self._target):
+            store.see_alone()
 
     def count(self) -> int:
         """
@@ -233,6 +240,7 @@ class Copy:
                 found = there.get(job.number)
                 missing += found is None
                 different += found is not None and found != job
+        self._see_alone()
         # What was copied by an earlier run may have been done, or have gone on, since then.
         if missing > refused + report.known or different > report.known:
             return f"{missing - refused} jobs are missing, and {different} are different"
