@@ -253,10 +253,10 @@ class Member:
     def kill_again(self) -> None:
         """
         One that was killed is still there: a copy of a template that had not left its group then was not
-        found.
+        found. This is done often, and what has left that group is ended at its end.
         """
         if self._born is not None:
-            self._born.group.kill()
+            self._born.group.kill_inside()
 
     # What it says
 

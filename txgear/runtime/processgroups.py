@@ -67,9 +67,16 @@ class Group(NamedTuple):
     def kill(self) -> None:
         """End all processes. Those that are started meanwhile are found in the next round."""
         for _ in range(3):
-            self.send(signal.SIGKILL)
-            if not self.outsiders():
+            self.kill_inside()
+            outsiders = self.outsiders()
+            if not outsiders:
                 return
+            for pid in outsiders:
+                _signalled(os.kill, pid, signal.SIGKILL)
+
+    def kill_inside(self) -> None:
+        """End all that have not left the group: for that not every process of the machine is looked at."""
+        _signalled(os.killpg, self.pid, signal.SIGKILL)
 
 
 def marked(environment: Mapping[bytes, bytes], mark: str) -> dict[bytes, bytes]:

@@ -79,9 +79,13 @@ class FakeGroup(Group):
     """Processes that are not there, and what was done to them."""
 
     killed: list[int] = []  # noqa: RUF012
+    killed_inside: list[int] = []  # noqa: RUF012
 
     def kill(self) -> None:
         self.killed.append(self.pid)
+
+    def kill_inside(self) -> None:
+        self.killed_inside.append(self.pid)
 
 
 class FakeStarter:
@@ -104,7 +108,7 @@ class FakeStarter:
 
 class MemberTests(SynchronousTestCase):
     def setUp(self) -> None:
-        FakeGroup.killed = []
+        FakeGroup.killed, FakeGroup.killed_inside = [], []
         self.reactor = Reactor()
         self.starter = FakeStarter()
         self.events: list[tuple[Any, ...]] = []
@@ -241,7 +245,7 @@ class MemberTests(SynchronousTestCase):
         self.assertEqual((KILLED, [4711]), (member.state, FakeGroup.killed))
         # A copy of a template may have been in nobody's group yet.
         member.kill_again()
-        self.assertEqual([4711, 4711], FakeGroup.killed)
+        self.assertEqual(([4711], [4711]), (FakeGroup.killed, FakeGroup.killed_inside))
         born.has_ended(Ending(None, 9))
         self.assertEqual([("ended", "it had too much", "")], self.events)
 
@@ -271,14 +275,14 @@ class MemberTests(SynchronousTestCase):
     def test_not_loaded(self) -> None:
         """One that is not loaded has no jobs, and cannot listen: it is killed."""
         for tell in (Member.leave, Member.fail_jobs):
-            FakeGroup.killed = []
+            FakeGroup.killed, FakeGroup.killed_inside = [], []
             self.born()
             member = self.make()
             tell(member, "because")
             self.assertEqual((KILLED, [4711]), (member.state, FakeGroup.killed))
         # A copy of a template may have been in nobody's group yet.
         member.kill_again()
-        self.assertEqual([4711, 4711], FakeGroup.killed)
+        self.assertEqual(([4711], [4711]), (FakeGroup.killed, FakeGroup.killed_inside))
 
     def test_does_not_end(self) -> None:
         """One that has left, or has closed its line, has a while to end."""
@@ -288,7 +292,7 @@ class MemberTests(SynchronousTestCase):
         self.assertEqual((KILLED, [4711]), (member.state, FakeGroup.killed))
         # A copy of a template may have been in nobody's group yet.
         member.kill_again()
-        self.assertEqual([4711, 4711], FakeGroup.killed)
+        self.assertEqual(([4711], [4711]), (FakeGroup.killed, FakeGroup.killed_inside))
         self.events.clear()
         member, born = self.ready()
         self.starter.control.shutdown(socket.SHUT_RDWR)

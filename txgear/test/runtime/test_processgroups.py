@@ -10,7 +10,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.runtime.processgroups import LOOK_SECONDS, Group, end_groups, unfinished
+from txgear.runtime.processgroups import LOOK_SECONDS, PROCESSES, Group, end_groups, unfinished
+
+NOBODY = 2**30
+"""The number of no process."""
 
 
 class UnfinishedTests(SynchronousTestCase):
@@ -86,3 +89,39 @@ class OutsidersTests(SynchronousTestCase):
         self.assertEqual([os.getpid()], Group(1, "mark").outsiders(folder))
         self.assertEqual([], Group(os.getpgrp(), "mark").outsiders(folder))
         self.assertEqual([], Group(1, "mark").outsiders(folder / "nothing"))
+
+
+class Killed(Group):
+    """
+    A group of which some have left it, as it is found at each look.
+
+    @ivar looks: what is found, the last look first.
+    @ivar rounds: how often those inside were killed.
+    """
+
+    __slots__ = ()
+    looks: list[list[int]] = []  # noqa: RUF012
+    rounds = 0
+
+    def outsiders(self, processes: Path = PROCESSES) -> list[int]:
+        return Killed.looks.pop()
+
+    def kill_inside(self) -> None:
+        Killed.rounds += 1
+
+
+class KillTests(SynchronousTestCase):
+    def kill(self, *looks: list[int]) -> tuple[list[list[int]], int]:
+        """The looks that were not needed, and the rounds."""
+        Killed.looks, Killed.rounds = [*looks][::-1], 0
+        Killed(1, "mark").kill()
+        return Killed.looks, Killed.rounds
+
+    def test_nobody_has_left(self) -> None:
+        """One look is enough: there may be many processes to look at, and many groups to kill."""
+        self.assertEqual(([], 1), self.kill([]))
+
+    def test_some_have_left(self) -> None:
+        """They are killed until there are none, three times at the most."""
+        self.assertEqual(([], 3), self.kill([NOBODY], [NOBODY, NOBODY], []))
+        self.assertEqual(([[]], 3), self.kill([NOBODY], [NOBODY], [NOBODY], []))
