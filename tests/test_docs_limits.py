@@ -32,6 +32,7 @@ NO_LIMITS: Final = frozenset(
         "broker.diagnosisworkers.MOST_ALIKE",
         "broker.diagnosisworkers.MOST_COMPARED",
         "broker.gone.MOST_GONE",
+        "broker.endedjobs.MOST_FRESH",
         "broker.shelves.MOST_AT_ONCE",
         "broker.stock.MOST_ENDED",
         "broker.workforce.MOST_IN_HAND",
