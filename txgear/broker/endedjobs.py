@@ -248,10 +248,20 @@ class EndedJobs:
     def remove(self, job: Job) -> None:
         """Keep this one no more."""
         self.put_away()
-        del self.jobs[job.number]
-        self._due.discard(job)
-        self._take_down(job)
-        job.function.kept -= 1
+        number, function = job.number, job.function
+        del self.jobs[number]
+        if job.due:
+            self._due.discard(job)
+        shelf = self._kept.get(function)
+        if shelf is not None and number in shelf.jobs and number not in self.own.jobs:
+            # As nearly each: it is on this shelf alone.
+            del shelf.jobs[number]
+            shelf.bytes -= job.size
+            if not shelf.count:
+                del self._kept[function]
+        else:
+            self._take_down(job)
+        function.kept -= 1
         if job.key is not None:
             self._names.remove(job, job.key)
 
