@@ -226,7 +226,8 @@ def test_quick_hands(tab: Tab, shop: Shop) -> None:
             # Two events, and no turn of the browser's between them, in which it tells of the dialog's end.
             page.evaluate(
                 """async (answer) => {
-                    const dialog = document.querySelector("dialog");
+                    // The one before may still be there, closed.
+                    const dialog = document.querySelector("dialog[open]");
                     if (answer !== "Escape") document.activeElement.click();
                     else if (dialog.dispatchEvent(new Event("cancel", {cancelable: true}))) dialog.close();
                     await null;
@@ -234,6 +235,7 @@ def test_quick_hands(tab: Tab, shop: Shop) -> None:
                 }""",
                 answer,
             )
+        expect(page.get_by_role("button", name="No, leave it")).to_be_focused()
         keys(page, "Tab", "Enter")
         wait_until(lambda: Operator(shop.server).state(handle) == "", what="an end")
         expect(page.locator("#rows > tr")).to_have_count(0)
