@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine.interfaces import DBAPICursor
 from zope.interface.verify import verifyObject
 
 from databases import Database
@@ -20,6 +21,7 @@ from txgear.broker.records import (
     Batch,
     InLane,
     Lease,
+    NewJob,
     StoredValue,
     Swap,
     Taken,
@@ -31,9 +33,10 @@ from txgear.stores import make_store
 from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
 from txgear.stores.parts import PART_NUMBERS
-from txgear.stores.schema import MAX_STATUS
+from txgear.stores.places import Tally
+from txgear.stores.schema import MAX_STATUS, jobs
 from txgear.stores.sql import SqlStore
-from txgear.test.support.stores import adding, addition, deleting, living
+from txgear.test.support.stores import adding, addition, deleting, deleting_all, living, stored
 
 Make = Callable[[str], PartedStore]
 
@@ -469,6 +472,32 @@ def test_the_fence_of_one_server_locks_no_rows_of_others(server: Make) -> None:
         three.renew()
     one._driver_connection().rollback()
     one.renew()
+
+
+def named(first: int, count: int) -> list[NewJob]:
+    """New jobs with uniques and workloads."""
+    numbers = range(first, first + count)
+    return [(stored(number, unique=b"%d" % number, size=1), b"w") for number in numbers]
+
+
+def test_deletions_do_not_wait_for_others_jobs(server: Make) -> None:
+    """Not even where they are most of what there is, so that reading it all would be less work."""
+    one, two = server("one"), server("two")
+    one.write(adding(*named(one.reserve(200), 200)))
+    others = adding(*named(two.reserve(5), 5))
+    numbers = own(one)
+
+    def work(cursor: DBAPICursor) -> None:
+        assert two._claims is not None
+        two._add(cursor, others.new_jobs, Tally())
+        two._claims.take(cursor, others)
+        # It is there, and not committed.
+        assert two._statements.known(cursor, jobs, [job.number for job, _ in others.new_jobs])
+        one.write(deleting(numbers[:100]))
+        one.write(deleting_all(numbers[100:]))
+
+    two._writing(work)
+    assert own(one) == []
 
 
 def test_one_of_several_parts_is_taken(server: Make, database: Database) -> None:

@@ -14,7 +14,7 @@ from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
 from txgear.broker.records import (
     SCHEDULED,
@@ -57,7 +57,6 @@ class Claims:
         self._salt = salt
         text = statements.text
         self._held_text = cache(self._make_held)
-        self._release_text = cache(self._make_release)
         self._replace_text = text(
             update(claims)
             .values(number=parameter(claims.c.number))
@@ -196,17 +195,13 @@ class Claims:
         return found
 
     def _release(self, cursor: DBAPICursor, numbers: Collection[int]) -> None:
-        for part in self._statements.key_lists(sorted(numbers)):
-            cursor.execute(self._release_text(len(part)), part)
+        self._statements.delete_by(cursor, claims.c.number, sorted(numbers))
 
     def _make_held(self, keys: int) -> str:
         columns = claims.c
         return self._statements.text(
             select(columns.digest, columns.number).where(self._statements.is_one_of(columns.digest, keys))
         )
-
-    def _make_release(self, keys: int) -> str:
-        return self._statements.text(delete(claims).where(self._statements.is_one_of(claims.c.number, keys)))
 
     # Times of schedules
 

@@ -21,6 +21,19 @@ class Values:
         self.values = values
 
 
+class Selected:
+    """
+    Values for the C{(%s)} of a C{FROM}: a table of one column, C{value}.
+
+    @ivar values: of any types that the driver knows; at least one.
+    """
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.values = values
+
+
 class Rows:
     """
     Rows for the C{%s} that comes after a C{VALUES}.

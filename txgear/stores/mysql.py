@@ -19,7 +19,7 @@ from txgear.errors import StoreUnusable
 from txgear.stores import durability, galera
 from txgear.stores.gathering import GatheringCursor
 from txgear.stores.hosts import Host, HostsError, QueryValue
-from txgear.stores.listed import Rows, Values
+from txgear.stores.listed import Rows, Selected, Values
 from txgear.stores.schema import MAX_NAME, REVISIONS, jobs, results, workloads
 from txgear.stores.serverdialect import (
     ACCESS,
@@ -116,6 +116,18 @@ class MySQLStatements(Statements):
     def key_lists(self, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(keys), MOST_ROWS):
             yield (Values(keys[start : start + MOST_ROWS]),)
+
+    def delete_by(self, cursor: DBAPICursor, column: Column[Any], values: Sequence[Any]) -> None:
+        for start in range(0, len(values), MOST_ROWS):
+            cursor.execute(self._delete_text(column, 1), (Selected(values[start : start + MOST_ROWS]),))
+
+    def _make_delete(self, column: Column[Any], values: int) -> str:
+        """
+        By the index, whatever the optimizer thinks of it: for many values of a small table it reads all of
+        that, and waits for the rows of all other servers, which wait for ours.
+        """
+        table = column.table.name
+        return f"DELETE {table} FROM (%s) AS gone STRAIGHT_JOIN {table} ON {table}.{column.name} = gone.value"
 
     def row_lists(
         self, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]

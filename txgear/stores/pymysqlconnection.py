@@ -12,7 +12,7 @@ import pymysql
 from pymysql.constants import CR
 from pymysql.converters import escape_float
 
-from txgear.stores.listed import Rows, Values
+from txgear.stores.listed import Rows, Selected, Values
 from txgear.stores.unsent import unsent
 
 SLICE: Final = 64 * 1024
@@ -44,16 +44,22 @@ class PyMySQLConnection(pymysql.connections.Connection):
         """Write a parameter as it stands in a statement."""
         if type(obj) is Values:
             return self._list(obj.values)
+        if type(obj) is Selected:
+            first, *others = self._written(obj.values)
+            return " UNION ALL SELECT ".join([f"SELECT {first} AS value", *others])
         if type(obj) is Rows:
             return f"({'), ('.join(map(self._list, obj.rows))})"
         text: str = super().escape(obj, mapping)
         return text
 
     def _list(self, values: Sequence[Any]) -> str:
+        return ", ".join(self._written(values))
+
+    def _written(self, values: Sequence[Any]) -> list[str]:
         try:
-            return ", ".join([WRITERS[type(value)](value) for value in values])
+            return [WRITERS[type(value)](value) for value in values]
         except KeyError:
-            return ", ".join(map(self.escape, values))
+            return list(map(self.escape, values))
 
     def _write_bytes(self, data: bytes) -> None:
         if len(data) <= SLICE:

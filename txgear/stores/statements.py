@@ -289,8 +289,12 @@ class Statements:
 
     def delete(self, cursor: DBAPICursor, table: Table, keys: Sequence[Any]) -> None:
         """Delete the rows that have these keys."""
-        for part in self.key_lists(keys):
-            cursor.execute(self._delete_text(table, len(part)), part)
+        self.delete_by(cursor, primary_key(table), keys)
+
+    def delete_by(self, cursor: DBAPICursor, column: Column[Any], values: Sequence[Any]) -> None:
+        """Delete the rows that have one of these values in a column, which has an index."""
+        for part in self.key_lists(values):
+            cursor.execute(self._delete_text(column, len(part)), part)
 
     def known(self, cursor: DBAPICursor, table: Table, keys: Sequence[Any]) -> set[Any]:
         """The keys, of those that are asked for, that have a row."""
@@ -373,8 +377,8 @@ class Statements:
         ).partition(" VALUES ")
         return head + values + ", ".join([row] * rows)
 
-    def _make_delete(self, table: Table, keys: int) -> str:
-        return self.text(delete(table).where(self.is_one_of(primary_key(table), keys)))
+    def _make_delete(self, column: Column[Any], values: int) -> str:
+        return self.text(delete(column.table).where(self.is_one_of(column, values)))
 
     def _make_known(self, table: Table, keys: int) -> str:
         return self.text(select(primary_key(table)).where(self.is_one_of(primary_key(table), keys)))

@@ -9,7 +9,7 @@ from unittest import skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.stores import schema
-from txgear.stores.listed import Rows, Values
+from txgear.stores.listed import Rows, Selected, Values
 from txgear.stores.mysql import MySQL
 from txgear.stores.statements import MOST_ROWS
 from txgear.test.support.extras import PROPERTY, given, needs, reason, st
@@ -54,6 +54,13 @@ class WritingTests(SynchronousTestCase):
     def test_rows(self) -> None:
         rows = [(1, b"", None), (2, b"\xff", 0.5)]
         self.assertEqual(self.written("VALUES %s", Rows(rows)), "VALUES (1, X'', NULL), (2, X'ff', 0.5e0)")
+
+    def test_a_table(self) -> None:
+        self.assertEqual(self.written("(%s) AS t", Selected([1])), "(SELECT 1 AS value) AS t")
+        self.assertEqual(
+            self.written("(%s)", Selected([b"\x01", "it's", 3])),
+            r"(SELECT X'01' AS value UNION ALL SELECT 'it\'s' UNION ALL SELECT 3)",
+        )
 
     def test_others_are_left_to_the_driver(self) -> None:
         self.assertEqual(self.written("%s", Values(["it's %s", True, Kind.ONE])), r"'it\'s %s', 1, '1'")
@@ -111,5 +118,31 @@ class ListsTests(SynchronousTestCase):
         self.assertEqual(self.statements._insert_text(schema.workloads, 1), insert)
         missing = "INSERT IGNORE INTO txgear_workloads (number, workload) VALUES %s"
         self.assertEqual(self.statements._insert_missing_text(schema.workloads, 1), missing)
-        delete = "DELETE FROM txgear_workloads WHERE txgear_workloads.number IN (%s)"
-        self.assertEqual(self.statements._delete_text(schema.workloads, 1), delete)
+        known = (
+            "SELECT txgear_workloads.number \nFROM txgear_workloads \nWHERE txgear_workloads.number IN (%s)"
+        )
+        self.assertEqual(self.statements._known_text(schema.workloads, 1), known)
+
+    @needs("pymysql")
+    def test_deletions(self) -> None:
+        said: list[tuple[str, list[int]]] = []
+
+        class Cursor:
+            def execute(self, text: str, parameters: tuple[Selected]) -> None:
+                said.append((text, list(parameters[0].values)))
+
+        keys = list(range(MOST_ROWS + 2))
+        self.statements.delete(cast(Any, Cursor()), schema.workloads, keys)
+        self.statements.delete_by(cast(Any, Cursor()), schema.claims.c.number, [5])
+        self.statements.delete_by(cast(Any, Cursor()), schema.claims.c.number, [])
+        text = (
+            "DELETE txgear_{0} FROM (%s) AS gone STRAIGHT_JOIN txgear_{0} ON txgear_{0}.number = gone.value"
+        )
+        self.assertEqual(
+            said,
+            [
+                (text.format("workloads"), keys[:MOST_ROWS]),
+                (text.format("workloads"), keys[MOST_ROWS:]),
+                (text.format("claims"), [5]),
+            ],
+        )

@@ -69,7 +69,7 @@ class TextsTests(SynchronousTestCase):
         insert = "INSERT INTO txgear_workloads (number, workload) VALUES (?, ?), (?, ?)"
         delete = "DELETE FROM txgear_workloads WHERE txgear_workloads.number IN (?, ?)"
         self.assertEqual(statements._insert_text(schema.workloads, 2), insert)
-        self.assertEqual(statements._delete_text(schema.workloads, 2), delete)
+        self.assertEqual(statements._delete_text(schema.workloads.c.number, 2), delete)
         self.assertIs(statements._insert_text(schema.jobs, 256), statements._insert_text(schema.jobs, 256))
 
 
