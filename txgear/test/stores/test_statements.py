@@ -100,7 +100,7 @@ class ErrorsTests(SynchronousTestCase):
             ("28P01", False, "password"),
             ("3D000", False, "database"),
             ("42501", False, "let the server's user"),
-            ("42P01", False, "not txgear's"),
+            ("42P01", False, "not all there"),
             ("25006", False, "read-only"),
         ):
             error = psycopg.errors.lookup(state)("some words")
@@ -136,7 +136,7 @@ class ErrorsTests(SynchronousTestCase):
             (1045, "Access denied", False, "password"),
             (1049, "Unknown database", False, "database"),
             (1142, "INSERT command denied", False, "let the server's user"),
-            (1146, "Table doesn't exist", False, "not txgear's"),
+            (1146, "Table doesn't exist", False, "not all there"),
             (1290, "running with the --read-only option", False, "read-only"),
         ):
             error = pymysql.OperationalError(number, message)
