@@ -6,16 +6,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, Index, create_engine
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import NullPool
 
 from txgear.broker.records import StoreReport
 from txgear.errors import ConfigurationError
 from txgear.stores.questions import Questions
+from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE
 from txgear.stores.statements import Statements
 from txgear.stores.verdicts import Verdict
 
@@ -32,6 +33,7 @@ class StoreDialect(ABC):
     @cvar begin: the statement that begins a transaction that writes; empty where the driver begins it.
     @cvar statements_class: makes L{statements}.
     @cvar questions_class: makes L{questions}.
+    @cvar indexes: those of the jobs, which are made when these have all that is in them.
     @cvar judge: says what an error means: one of L{txgear.stores.verdicts}.
     @ivar name: where the database is, as a URL without a password.
     @ivar timeout: seconds in which it has to answer; it may be more once there is a connection. 0.0 where
@@ -51,6 +53,7 @@ class StoreDialect(ABC):
     begin: ClassVar[str] = ""
     statements_class: ClassVar[type[Statements]] = Statements
     questions_class: ClassVar[type[Questions]] = Questions
+    indexes: ClassVar[tuple[Index, ...]] = (BY_LANE, BY_KEY, BY_WAKE)
     judge: ClassVar[Callable[..., Verdict]]
 
     def __init__(self, name: str, url: URL, connect_args: dict[str, Any]) -> None:
@@ -90,6 +93,15 @@ class StoreDialect(ABC):
         Set up a new connection; the caller commits.
 
         @raise StoreUnusable: the database's own settings do not allow it to be used.
+        """
+
+    def catch_up(  # noqa: B027 - most have nothing to do
+        self, driver: DBAPIConnection, transaction: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """
+        Do what is left to be done of the tables, when the store is opened. It may be interrupted.
+
+        @param transaction: makes one of the driver's connection, which is committed at the end.
         """
 
     def check(self, driver: DBAPIConnection) -> None:  # noqa: B027 - most have nothing to do

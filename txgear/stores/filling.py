@@ -21,7 +21,7 @@ from txgear.broker.states import DEAD as IS_DEAD
 from txgear.broker.states import DONE
 from txgear.errors import PolicyError
 from txgear.stores.places import Places, Tally, ukey_of
-from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE, jobs, numbers
+from txgear.stores.schema import jobs, numbers
 
 if TYPE_CHECKING:
     from txgear.stores.dialects import StoreDialect
@@ -79,7 +79,7 @@ class Filling:
             if done // SAY_EVERY != (done - count) // SAY_EVERY:
                 self.log.info("{count} jobs brought up to date", count=done)
         with self._dialect.patience(self._driver()):
-            for index in (BY_LANE, BY_KEY, BY_WAKE):
+            for index in self._dialect.indexes:
                 if done >= SAY_EVERY:
                     self.log.info("making the index {index}", index=index.name)
                 with self._transaction():

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cache, lru_cache
 from heapq import merge
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from sqlalchemy import ColumnElement, Index, Select, and_, case, func, literal_column, or_, select
+from sqlalchemy import Column, ColumnElement, Index, Select, and_, case, func, literal_column, or_, select
 
 from txgear.broker.records import (
     KINDS,
@@ -18,6 +18,7 @@ from txgear.broker.records import (
     ByNumber,
     InLane,
     InOrder,
+    JobChange,
     JobRecord,
     LastInLane,
     Question,
@@ -28,7 +29,7 @@ from txgear.broker.records import (
 )
 from txgear.broker.states import DONE
 from txgear.broker.uniques import HASH_BITS, hash_of
-from txgear.stores.places import SEGMENTS
+from txgear.stores.places import SEGMENTS, segment_of, segments_of
 from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE, jobs
 from txgear.stores.statements import parameter
 
@@ -65,7 +66,11 @@ def number(value: int) -> Any:
 class Questions:
     """
     Asks them. What it remembers is in which segments there are keys.
+
+    @cvar ukey: the column that has the numbers of keys in their order.
     """
+
+    ukey: ClassVar[Column[Any]] = jobs.c.ukey
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -80,7 +85,7 @@ class Questions:
         self._keys_text = cache(self._make_keys)
         self._unique_text = lru_cache(TEXTS)(self._make_unique)
         self._hashes_text = lru_cache(TEXTS)(self._make_hashes)
-        probe = select(func.min(jobs.c.ukey)).where(jobs.c.ukey >= parameter(jobs.c.ukey))
+        probe = select(func.min(self.ukey)).where(self.ukey >= parameter(self.ukey))
         self._probes = statements.text(select(*[self.by(BY_KEY, probe).scalar_subquery()] * PROBES))
 
     # Segments
@@ -90,10 +95,22 @@ class Questions:
         """Whether there may be some more: each costs every look-up a step."""
         return self._look_at <= 2 * FEW_SEGMENTS
 
-    def came(self, cursor: DBAPICursor, segments: Collection[int]) -> None:
-        """There are about to be keys in these segments."""
+    def came(self, cursor: DBAPICursor, rows: Sequence[Sequence[Any]]) -> None:
+        """
+        Jobs are about to be inserted.
+
+        @param rows: the values of L{inserted_columns<txgear.stores.schema.inserted_columns>}.
+        """
         self._look(cursor)
-        self._segments.update(segments)
+        self._segments.update(segments_of(rows))
+
+    def changed(self, cursor: DBAPICursor, changes: Sequence[JobChange]) -> None:
+        """Jobs are about to get other keys."""
+        self._look(cursor)
+        self._segments.update(segment_of(change.number) for change in changes)
+
+    def gone(self, cursor: DBAPICursor, numbers: Collection[int]) -> None:
+        """Jobs were deleted."""
 
     def forget(self) -> None:
         """There may have been others: look anew where there are keys."""
@@ -182,16 +199,16 @@ class Questions:
     def _by_keys(self, cursor: DBAPICursor, parts: Parts, keys: Sequence[bytes | int]) -> list[JobRecord]:
         wanted = set(keys)
         found: list[JobRecord] = []
-        for part in self._ukeys(self.segments(cursor), wanted):
-            found += self.read(cursor, self._keys_text(len(part)), part)
+        for part, by_number in self.named(cursor, wanted):
+            found += self.read(cursor, self._keys_text(len(part), by_number), part)
         ours = (job for job in found if job.number in parts)
         return last_of_each(job for job in ours if key_of_record(job) in wanted)
 
     def _with_unique(self, cursor: DBAPICursor, parts: Parts, question: WithUnique) -> list[JobRecord]:
         unique, after, limit = question
         found: list[JobRecord] = []
-        for part in self._ukeys(self.segments(cursor), {unique}):
-            text = self._unique_text(len(part), limit, len(parts.bounds))
+        for part, by_number in self.named(cursor, {unique}):
+            text = self._unique_text(len(part), limit, len(parts.bounds), by_number)
             found += self.read(cursor, text, (*part, unique, after, *parts.bounds))
         return sorted(found, key=_place)[:limit]
 
@@ -209,6 +226,16 @@ class Questions:
             if part.end > after and len(found) < limit:
                 found += self.read(cursor, text, (max(after, part.first - 1), part.end - 1))
         return found[:limit]
+
+    def named(
+        self, cursor: DBAPICursor, keys: Collection[bytes | int]
+    ) -> Iterator[tuple[tuple[int, ...], bool]]:
+        """
+        Where jobs with these keys are to be looked for: lists for one statement each, and whether they are of
+        the jobs' numbers and not of the keys'.
+        """
+        for part in self._ukeys(self.segments(cursor), keys):
+            yield part, False
 
     def _ukeys(self, segments: Sequence[int], keys: Collection[bytes | int]) -> Iterator[tuple[int, ...]]:
         """Where jobs with these keys are to be looked for, in lists for one statement each."""
@@ -288,7 +315,16 @@ class Questions:
             select(*self.columns()).where(self._statements.is_one_of(jobs.c.number, keys))
         )
 
-    def _make_keys(self, keys: int) -> str:
+    def has_key(self, keys: int) -> ColumnElement[bool]:
+        """The condition that a job has one of so many keys, by their numbers."""
+        found: ColumnElement[bool] = self._statements.is_one_of(jobs.c.ukey, keys)
+        return found
+
+    def _is_named(self, keys: int, by_number: bool) -> ColumnElement[bool]:
+        found: ColumnElement[bool] = self._statements.is_one_of(jobs.c.number, keys)
+        return found if by_number else self.has_key(keys)
+
+    def _make_keys(self, keys: int, by_number: bool = False) -> str:
         """A unique that is used again and again may be that of very many that have ended."""
         columns = jobs.c
         done = columns.state == number(DONE)
@@ -297,15 +333,15 @@ class Questions:
         lane = columns.lane - columns.lane.op("&")(number(KINDS - 1))
         same = (columns.uniq, columns.digest, lane, outcome)
         turn = func.row_number().over(partition_by=same, order_by=columns.place.desc()).label("turn")
-        query = select(*self.columns(), turn).where(self._statements.is_one_of(columns.ukey, keys))
+        query = select(*self.columns(), turn).where(self._is_named(keys, by_number))
         found = self.by(BY_KEY, query).subquery()
         last = or_(found.c.turn == number(1), found.c.state == number(0))
         return self._statements.text(select(*list(found.c)[:-1]).where(last))
 
-    def _make_unique(self, keys: int, limit: int, bounds: int) -> str:
+    def _make_unique(self, keys: int, limit: int, bounds: int, by_number: bool = False) -> str:
         columns = jobs.c
         where = (
-            self._statements.is_one_of(columns.ukey, keys),
+            self._is_named(keys, by_number),
             columns.uniq == parameter(columns.uniq),
             columns.place > parameter(columns.place),
             *self._within(bounds),

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeEngine
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """All revisions, up to that of the tables below: the files in C{migrations/versions}."""
 LEASES_SINCE: Final = "0006"
 """
@@ -237,6 +237,16 @@ history: Final = Table(
     mysql_engine="InnoDB",
 )
 """Chunks of the history of figures. It is not looked at when the store is opened: no job needs it."""
+
+keys: Final = Table(
+    "txgear_keys",
+    # Databases have no such table.
+    MetaData(),
+    _key("ukey", BigInteger()),
+    _key("number", BigInteger()),
+    sqlite_with_rowid=False,
+)
+"""Which jobs have which keys (L{txgear.stores.sqlitekeys}), in place of L{BY_KEY}: in SQLite only."""
 
 UPDATED_ONLY: Final = frozenset({"state", "ended", "history"})
 """Columns of L{jobs} that an insert leaves to their defaults, and an update sets."""

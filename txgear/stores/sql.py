@@ -42,7 +42,7 @@ from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leases import TIMES, Times, prepare
 from txgear.stores.leftovers import Leftovers
 from txgear.stores.parts import WHOLE, Parts
-from txgear.stores.places import Tally, segment_of, segments_of
+from txgear.stores.places import Tally
 from txgear.stores.repeats import MOST_REPEATS, Repeats, Undone
 from txgear.stores.serverdialect import ServerDialect
 from txgear.stores.statements import ROW_BYTES
@@ -229,6 +229,7 @@ class SqlStore:
         if filled is not None:
             transaction = partial(self._transaction, connection)
             Filling(self._dialect, connection, transaction, self._parts.home, self._lanes).run(filled)
+        self._dialect.catch_up(driver_of(connection), partial(self._transaction, connection))
 
     def _spread(self) -> None:
         """There are other parts than before, or others may have changed ours."""
@@ -344,6 +345,7 @@ class SqlStore:
                 with contextlib.suppress(self._driver.Error):
                     cursor.close()
             self._lanes.forget()
+            self._questions.forget()
             if not isinstance(error, self._driver.Error):
                 raise
             message = one_line(self._dialect.message(error))
@@ -453,6 +455,7 @@ class SqlStore:
                 self._delete(cursor, table, batch.deleted)
             for table in (schema.jobs, schema.workloads, schema.results):
                 self._delete(cursor, table, batch.deleted_all)
+            self._questions.gone(cursor, gone)
             self._lanes.after(cursor, tally, changed - gone)
             if values:
                 statements.put_values(cursor, values)
@@ -472,7 +475,7 @@ class SqlStore:
     def _change(self, cursor: DBAPICursor, changes: Sequence[JobChange], tally: Tally) -> None:
         """Change what operators have changed of jobs that are kept, their workloads as well."""
         statements = self._statements
-        self._questions.came(cursor, {segment_of(change.number) for change in changes})
+        self._questions.changed(cursor, changes)
         statements.change(cursor, changes, self._parts)
         for change in changes:
             self._parts.places(change.number).name_change(change, tally)
@@ -566,7 +569,7 @@ class SqlStore:
 
     def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob], tally: Tally) -> None:
         jobs = self._parts.new_rows(new_jobs, tally, narrow=self._questions.few_segments)
-        self._questions.came(cursor, segments_of(jobs))
+        self._questions.came(cursor, jobs)
         weights = [ROW_BYTES + len(job.function) for job, _ in new_jobs]
         self._statements.insert(cursor, schema.jobs, jobs, weights)
         if histories := [history_update(job) for job, _ in new_jobs if job.history is not None]:

@@ -5,13 +5,13 @@ SQLite: a file, with a write-ahead log and our lock file beside it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import cache, lru_cache
 from itertools import chain
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import URL, Connection, LargeBinary, Table, cast, func, literal_column, select
+from sqlalchemy import URL, Connection, Index, LargeBinary, Table, cast, func, literal_column, select
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 from twisted.logger import Logger
 
@@ -20,8 +20,9 @@ from txgear.errors import StoreUnusable
 from txgear.stores import durability
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.filelock import DatabaseFile, FileLock
-from txgear.stores.questions import TEXTS
-from txgear.stores.schema import REVISIONS, inserted_columns, jobs, workloads
+from txgear.stores.questions import TEXTS, Questions
+from txgear.stores.schema import BY_LANE, BY_WAKE, REVISIONS, inserted_columns, jobs, workloads
+from txgear.stores.sqlitekeys import BLOCK_BITS, SAY_EVERY
 from txgear.stores.sqliterows import SQLiteQuestions, integers
 from txgear.stores.statements import Statements, parameter, row_slices
 from txgear.stores.verdicts import of_sqlite
@@ -177,7 +178,9 @@ class SQLite(StoreDialect):
     # The write lock is taken at the beginning: a transaction that reads first may not get it any more.
     begin = "BEGIN IMMEDIATE"
     statements_class = SQLiteStatements
-    questions_class = SQLiteQuestions
+    questions_class: ClassVar[type[Questions]] = SQLiteQuestions
+    # Keys have a table.
+    indexes: ClassVar[tuple[Index, ...]] = (BY_LANE, BY_WAKE)
     judge = staticmethod(of_sqlite)
 
     def __init__(self, path: str, own_folder: bool = False) -> None:
@@ -222,6 +225,22 @@ class SQLite(StoreDialect):
         for pragma in PRAGMAS:
             connection.exec_driver_sql(pragma)
         self._companions.clear()
+
+    def catch_up(
+        self, driver: DBAPIConnection, transaction: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """Put the keys of jobs into their table that a version before has written, or another run."""
+        questions = self.questions
+        assert isinstance(questions, SQLiteQuestions)
+        more, blocks = True, 0
+        while more:
+            with transaction():
+                cursor = self.cursor(driver)
+                more = questions.place(cursor)
+                cursor.close()
+            blocks += more
+            if more and not blocks % SAY_EVERY:
+                self.log.info("the keys of {count} jobs were looked for", count=blocks << BLOCK_BITS)
 
     def check(self, driver: DBAPIConnection) -> None:
         try:

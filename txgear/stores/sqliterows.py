@@ -7,17 +7,24 @@ takes longer than all else. So each column of many jobs comes as one text, with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from sqlalchemy import ColumnElement, select
+
 from txgear.broker.records import JobRecord
+from txgear.broker.uniques import hash_of
+from txgear.stores import schema
+from txgear.stores.places import ukey_of
 from txgear.stores.questions import TEXTS, Questions
+from txgear.stores.sqlitekeys import BLOCK, THERE, Keys
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor
 
+    from txgear.broker.records import JobChange
     from txgear.stores.parts import Parts
     from txgear.stores.statements import Statements
 
@@ -42,8 +49,11 @@ _record: Final = cast("Callable[[Iterable[Any]], JobRecord]", partial(tuple.__ne
 class SQLiteQuestions(Questions):
     """Questions whose answers come as one row each; row by row only where something odd is among them."""
 
+    ukey = schema.keys.c.ukey
+
     def __init__(self, statements: Statements) -> None:
         super().__init__(statements)
+        self._keys = Keys(statements)
         self._names = [column.name for column in self.columns()]
         self._one_row = lru_cache(TEXTS)(self._make_one_row)
         self._decoders = [self._decoder(name) for name in self._names]
@@ -61,11 +71,70 @@ class SQLiteQuestions(Questions):
                 return list(map(_record, zip(*values, strict=True)))
         return super().read(cursor, text, parameters)
 
+    # Keys
+
+    @property
+    def few_segments(self) -> bool:
+        return False
+
+    def forget(self) -> None:
+        self._keys.forget()
+
+    def came(self, cursor: DBAPICursor, rows: Sequence[Sequence[Any]]) -> None:
+        # Before they come: what has ended by now is not put there.
+        while self.place(cursor):
+            pass
+        if rows:
+            self._keys.came(cursor, [row[0] for row in rows], [row[-2] for row in rows])
+
+    def changed(self, cursor: DBAPICursor, changes: Sequence[JobChange]) -> None:
+        self._load(cursor)
+        self._keys.changed(cursor, [change.number for change in changes], list(map(ukey_of, changes)))
+
+    def gone(self, cursor: DBAPICursor, numbers: Collection[int]) -> None:
+        self._keys.gone(cursor, numbers)
+
+    def place(self, cursor: DBAPICursor) -> bool:
+        """
+        Put the keys of the next block into their table, if all its jobs have come.
+
+        @return: whether there may be another one.
+        """
+        self._load(cursor)
+        return self._keys.place(cursor)
+
+    def segments(self, cursor: DBAPICursor) -> list[int]:
+        self._load(cursor)
+        return self._keys.segments
+
+    def _load(self, cursor: DBAPICursor) -> None:
+        if not self._keys.known:
+            self._keys.load(cursor, self._find_segments(cursor))
+
+    def named(
+        self, cursor: DBAPICursor, keys: Collection[bytes | int]
+    ) -> Iterator[tuple[tuple[int, ...], bool]]:
+        yield from super().named(cursor, keys)
+        for part in self._statements.key_lists(self._keys.later(cursor, set(map(hash_of, keys)))):
+            yield part, True
+
+    def has_key(self, keys: int) -> ColumnElement[bool]:
+        there = select(schema.keys.c.number).where(self._statements.is_one_of(self.ukey, keys))
+        return schema.jobs.c.number.in_(there)
+
     def hashes(self, cursor: DBAPICursor, parts: Parts, after: int, limit: int) -> list[int]:
-        hashes = self._hashes_text(limit, len(parts.bounds))
-        text = f"SELECT group_concat(ukey) FROM ({hashes})"  # noqa: S608 - it is our own
-        cursor.execute(text, (after, *parts.bounds))
+        self._load(cursor)
+        cursor.execute(self._hashes_text(limit, 0), (after, self._keys.placed, after))
         return integers(cursor.fetchall()[0][0] or "")
+
+    def _make_hashes(self, limit: int, bounds: int) -> str:
+        # What is in memory only has other jobs' as well.
+        pages = (
+            f"SELECT ukey FROM {schema.keys.name} WHERE ukey > ? AND {THERE}",  # noqa: S608
+            f"SELECT {BLOCK} AS ukey FROM {schema.jobs.name} WHERE number > ? AND {BLOCK} > ?",  # noqa: S608
+        )
+        both = " UNION ALL ".join(f"SELECT * FROM ({page} ORDER BY 1 LIMIT {limit})" for page in pages)  # noqa: S608
+        return f"SELECT group_concat(ukey) FROM ({both} ORDER BY ukey LIMIT {limit})"  # noqa: S608
 
     def _make_one_row(self, text: str) -> str:
         odd = " + ".join(f"({name} * {FINE} <> CAST({name} * {FINE} AS INTEGER))" for name in TIMES)

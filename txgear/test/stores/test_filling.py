@@ -161,7 +161,7 @@ class FillingTests(SynchronousTestCase):
         self.assertTrue(store.replay(0, 2 * JOBS) == [*map(said, self.jobs)])
         assert store._connection is not None
         found_indexes = {index["name"] for index in inspect(store._connection).get_indexes("txgear_jobs")}
-        self.assertEqual(found_indexes, {"txgear_jobs_lane", "txgear_jobs_ukey", "txgear_jobs_wake"})
+        self.assertEqual(found_indexes, {"txgear_jobs_lane", "txgear_jobs_wake"})
 
     def filled(self) -> int | None:
         """How far it has come."""
