@@ -18,7 +18,7 @@ from clusterworld import NAMES, GaleraWorld, PatroniWorld, World
 from databases import Service
 from linebetween import LineBetween
 from machines import AMONG, APART, OUTSIDE, Machine
-from patronicluster import Member
+from patronicluster import TTL, Member
 from processes import PATIENCE, Server, wait_until
 from steppedclock import PythonClock
 
@@ -361,6 +361,22 @@ def etcd_lost(trouble: Trouble) -> Times:
     return Times(failover=failover)
 
 
+def etcd_lost_in_failsafe_mode(trouble: Trouble) -> Times:
+    """The same, where the members ask each other meanwhile who is primary: nothing is refused."""
+    cluster = _patroni(trouble).cluster
+    cluster.set_failsafe(True)
+    owners, refused = _owners(trouble), trouble.book.refused.total()
+    cluster.etcd.kill()
+    time.sleep(TTL + LONGER)
+    trouble.load.wait_for_kept()
+    cluster.etcd.start()
+    if _owners(trouble) - owners or trouble.book.refused.total() != refused:
+        trouble.book.wrong(OTHER, "etcd was missed")
+    cluster.set_failsafe(False)
+    cluster.wait_for_both()
+    return Times()
+
+
 def primary_unreachable(trouble: Trouble) -> Times:
     """What the primary sends to the standby and to etcd gets lost, and what they send: servers have it still,
     until it is none any more.
@@ -521,6 +537,7 @@ FAULTS: Final[Mapping[str, tuple[Fault, ...]]] = {
         standby_killed,
         standby_ended,
         etcd_lost,
+        etcd_lost_in_failsafe_mode,
         primary_and_server_killed,
     ),
     GaleraWorld.name: (*SERVERS, machine_lost, node_killed, node_ended, node_cut_off, node_frozen),

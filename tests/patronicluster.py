@@ -360,9 +360,24 @@ class Cluster:
     def set_synchronous(self, synchronous: bool) -> None:
         """Say whether commits wait for a standby; see :meth:`wait_for_both`."""
         if synchronous != self.synchronous:
-            status, said = self.primary.asks("PATCH", "/config", {"synchronous_mode": synchronous})
-            assert status == 200, said
+            self._configure("synchronous_mode", synchronous)
             self.synchronous = synchronous
+
+    def set_failsafe(self, failsafe: bool) -> None:
+        """Say whether a primary stays one without etcd as long as it reaches all other members; if so, return
+        when they all know.
+        """
+        self._configure("failsafe_mode", failsafe)
+        if failsafe:
+            wait_until(
+                lambda: all(member.asks("GET", "/failsafe")[0] == 200 for member in self.members),
+                PATIENCE,
+                what="a failsafe mode",
+            )
+
+    def _configure(self, setting: str, value: bool) -> None:
+        status, said = self.primary.asks("PATCH", "/config", {setting: value})
+        assert status == 200, said
 
     def switch_over(self) -> None:
         """Have the two change their roles, and return when they have begun."""

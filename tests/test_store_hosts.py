@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
 import tempfile
@@ -15,7 +16,7 @@ import pytest
 
 from databases import ADMIN, PASSWORD, USER, Database, Postgres
 from needs import lacks
-from processes import free_port, wait_until
+from processes import PATIENCE, free_port, wait_until
 from txgear.errors import StoreUnavailable, StoreUnusable
 from txgear.stores import make_store
 from txgear.stores.sql import SqlStore
@@ -181,6 +182,24 @@ def test_a_host_that_hangs(database: Database) -> None:
         store.open()
         assert 1.5 < time.monotonic() - before < 3.5
         assert port_of(store) == database.port
+        store.close(None)
+
+
+def test_an_attempt_that_is_given_up(database: Database) -> None:
+    """Its connection ends at once, and not when Python collects it."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        where = f"127.0.0.1:{hanging.getsockname()[1]},127.0.0.1:{database.port}"
+        store = make_store(f"{database.name}://{WHO}@{where}/{database.database}", timeout=4.0)
+        gc.disable()
+        try:
+            store.open()
+            peer, _ = hanging.accept()
+            with peer:
+                peer.settimeout(PATIENCE)
+                while peer.recv(4096):
+                    pass
+        finally:
+            gc.enable()
         store.close(None)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from math import ceil
+from traceback import clear_frames
 from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Table, any_, bindparam
@@ -207,14 +208,20 @@ class PostgreSQL(ServerDialect):
 
     def connect_to(self, host: Host, seconds: float, alone: bool, arguments: dict[str, Any]) -> Any:
         from psycopg import IsolationLevel
-        from psycopg.errors import ReadOnlySqlTransaction
+        from psycopg.errors import ConnectionTimeout, ReadOnlySqlTransaction
 
         from txgear.stores.psycopgconnection import PsycopgConnection
 
-        connection = PsycopgConnection.connect(
-            # libpq takes whole seconds, and not less than two.
-            **{**arguments, **host.arguments, "connect_timeout": max(2, ceil(seconds))}
-        )
+        try:
+            connection = PsycopgConnection.connect(
+                # libpq takes whole seconds, and not less than two.
+                **{**arguments, **host.arguments, "connect_timeout": max(2, ceil(seconds))}
+            )
+        except ConnectionTimeout as error:
+            # psycopg leaves the attempt to the collector of cycles: the socket would go on, and keep a
+            # session of the server's as soon as that can be reached again.
+            clear_frames(error.__traceback__)
+            raise
         connection.stall_timeout = seconds if not alone else self.timeout + GRACE
         # With another, whoever takes the lease would come late for as long as its owner writes.
         connection.isolation_level = IsolationLevel.READ_COMMITTED
