@@ -57,6 +57,7 @@ NO_LIMITS: Final = frozenset(
         "stores.partedstore.MOST_ORDERS",
         "stores.places.MOST_LANES",
         "stores.repeats.MOST_REPEATS",
+        "stores.sqlitekeys.MOST_DUE",
         "stores.statements.MOST_BYTES",
         "stores.statements.MOST_ROWS",
         # What the log may say of a loss, and names of people's machines in a row that is theirs to read.
