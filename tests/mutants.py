@@ -104,6 +104,13 @@ MUTANTS: Final = (
         "stores.test_claims",
     ),
     Mutant(
+        "nobody sees that a new job's unique is another server's",
+        "stores/claims.py",
+        "self._statements.claim(cursor, self._salt(), named) == len(named)",
+        "self._statements.claim(cursor, self._salt(), named) <= len(named)",
+        "stores.test_claims",
+    ),
+    Mutant(
         "a claim whose job is gone is one for ever",
         "stores/claims.py",
         "(number, digest, holder))\n            if cursor.rowcount != 1:",

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from databases import Database
 from txgear.broker.records import SCHEDULED, Batch, DoneElsewhere, JobUpdate, Naming, NewJob, StoredValue
@@ -14,6 +15,7 @@ from txgear.journal.batches import Refusals, write_all
 from txgear.stores import make_store
 from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
+from txgear.stores.places import Tally
 from txgear.test.support.stores import adding, addition, deleting, deleting_all, stored
 
 Make = Callable[[str], PartedStore]
@@ -136,6 +138,94 @@ def test_a_claim_that_was_left(stores: list[PartedStore]) -> None:
     a._writing(lambda cursor: cursor.execute("DELETE FROM txgear_jobs"))
     b.write(adding(named(theirs[0], b"u")))
     assert claims(a) == [theirs[0]]
+
+
+def test_two_take_a_claim_that_was_left(stores: list[PartedStore]) -> None:
+    """One of them gets it, and the other one's job is the same."""
+    a, *others = stores
+    found: dict[int, dict[int, int]] = {}
+
+    def work(index: int, number: int) -> None:
+        gate.wait(60)
+        refusals = write_all(others[index], adding(named(number, b"u")))
+        found[index] = {number: record.number for number, record in refusals.joined.items()}
+
+    for _ in range(10):
+        (left,) = numbers(a, 1)
+        a.write(adding(named(left, b"u")))
+        a._writing(lambda cursor: cursor.execute("DELETE FROM txgear_jobs"))
+        gate = threading.Barrier(2)
+        theirs = [numbers(other, 1)[0] for other in others]
+        threads = [threading.Thread(target=work, args=each) for each in enumerate(theirs)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        winner = 0 if found[1] else 1
+        assert found == {winner: {}, 1 - winner: {theirs[1 - winner]: theirs[winner]}}
+        assert claims(a) == [theirs[winner]]
+        others[winner].write(deleting([theirs[winner]]))
+
+
+def test_what_stands_for_a_name(stores: list[PartedStore]) -> None:
+    """It is the same whether the database or the server works it out."""
+    a, b, _ = stores
+    digest = bytes(range(16))
+    names: list[tuple[bytes, bytes, bytes | None]] = [
+        (b"u", b"f", None),
+        (b"-", b"f", digest),
+        (b"-", b"f" + digest, digest),
+        (b"'\\\xff%s\xc3\xa4\r\n" + b"\0" * 8, b"'\\%s\xfe\0", None),
+        (b"x" * 64, b"y" * 8191, None),
+        *((b"%d" % index, b"f", None) for index in range(1200)),
+    ]
+
+    def jobs(given: range) -> list[NewJob]:
+        rows = zip(given, names, strict=True)
+        return [(stored(number, unique=u, function=f, digest=d), b"w") for number, (u, f, d) in rows]
+
+    def digests(cursor: object) -> dict[int, bytes]:
+        cursor.execute("SELECT number, digest FROM txgear_claims")  # type: ignore[attr-defined]
+        return {number: bytes(digest) for number, digest in cursor.fetchall()}  # type: ignore[attr-defined]
+
+    assert a._claims is not None
+    keys = [(f, u if d is None else int.from_bytes(d, "big")) for u, f, d in names]
+    for every in (1, 2):
+        # In a row, and with others in between.
+        ours, theirs = numbers(a, every * len(names))[::every], numbers(b, len(names))
+        batch = adding(*jobs(ours), *(addition(number + 1) for number in ours if every == 2))
+        a._counting(lambda cursor, tally: take_new(a, cursor, batch, tally))  # noqa: B023 - at once
+        assert a._reading(digests) == dict(zip(ours, a._claims._digests(keys), strict=True))
+        assert lost(b, adding(*jobs(theirs))) == dict(zip(theirs, ours, strict=True))
+        a.write(deleting([job.number for job, _ in batch.new_jobs]))
+        assert claims(b) == []
+
+
+def take_new(store: PartedStore, cursor: DBAPICursor, batch: Batch, tally: Tally) -> None:
+    """Write the new jobs of a batch in the transaction that is under way; all their names are free."""
+    assert store._claims is not None
+    store._add(cursor, batch.new_jobs, tally)
+    assert store._claims._take_new(cursor, batch)
+
+
+def test_others_do_not_wait_for_who_takes_names(stores: list[PartedStore]) -> None:
+    """What is read of the rows of its jobs keeps none of theirs, before or behind them."""
+    ours, *rest = (list(numbers(store, 10)) for store in stores)
+    a, b, c = stores
+    for store, (first, second, *_) in zip(stores, (ours, *rest), strict=True):
+        store.write(adding(named(first, b"%d" % first), named(second, b"%d" % second)))
+    for index, (store, mine) in enumerate(zip(stores, (ours, *rest), strict=True)):
+
+        def work(cursor: DBAPICursor, tally: Tally) -> None:
+            batch = adding(*(named(number, b"%d" % number) for number in mine[2:5]))  # noqa: B023 - at once
+            take_new(store, cursor, batch, tally)  # noqa: B023 - at once
+            for other, theirs in zip((a, b, c), (ours, *rest), strict=True):
+                if other is not store:  # noqa: B023 - at once
+                    # The first and the last of them go, and come.
+                    now = theirs[5 + index]  # noqa: B023 - at once
+                    other.write(Batch([named(now, b"%d" % now)], (), theirs[:2]))
+
+        store._counting(work)
 
 
 def test_all_at_once(stores: list[PartedStore]) -> None:

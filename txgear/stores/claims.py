@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select, update
@@ -75,12 +75,13 @@ class Claims:
 
     def take(self, cursor: DBAPICursor, batch: Batch) -> list[StoredValue]:
         """
-        Take the names of a batch's jobs, and the times of its schedules, before anything else is written.
+        Take the names of a batch's jobs, and the times of its schedules, when nothing is written but its new
+        jobs.
 
         @return: the values that are still to be put.
         @raise DoneElsewhere: others have some of them.
         """
-        joined = self._take_names(cursor, batch)
+        joined = {} if self._take_new(cursor, batch) else self._take_names(cursor, batch)
         times = [each for each in batch.values if each.kind == SCHEDULED and each.value]
         passed = self._take_times(cursor, batch, [each for each in times if each.number not in joined])
         if joined or passed:
@@ -96,6 +97,21 @@ class Claims:
         self._release(cursor, {*gone, *(each.number for each in batch.names if each.key is None)})
 
     # Names
+
+    def _take_new(self, cursor: DBAPICursor, batch: Batch) -> bool:
+        """
+        Take the names of new jobs, as nearly always: none is anybody's, and no other job gets one.
+
+        @return: whether that is all; otherwise some are taken, and some may not be.
+        """
+        if any(each.key is not None for each in batch.names):
+            return False
+        named = [
+            job.number
+            for job, _ in batch.new_jobs
+            if job.unique and (job.unique != UNIQUE_FROM_WORKLOAD or job.digest is not None)
+        ]
+        return not named or self._statements.claim(cursor, self._salt(), named) == len(named)
 
     def _take_names(self, cursor: DBAPICursor, batch: Batch) -> dict[int, JobRecord]:
         """
@@ -125,9 +141,10 @@ class Claims:
                 wanted.setdefault(digest, number)
         if not wanted:
             return {}
-        free = gone | {each.number for each in batch.names if each.key is None}
-        lost = self._claim(cursor, wanted, named, free)
         new = {job.number for job, _ in batch.new_jobs}
+        # Of two of a batch the last one has it.
+        free = gone | new | {each.number for each in batch.names if each.key is None}
+        lost = self._claim(cursor, wanted, named, free)
         return {number: record for number, record in lost.items() if number in new}
 
     def _claim(
@@ -145,7 +162,8 @@ class Claims:
         @param free: jobs whose names are free when this batch is written.
         @return: those that have them, by the numbers of those that were to.
         """
-        if self._statements.claim(cursor, wanted) == len(wanted):
+        # In the order of their keys, as all servers do it: so none waits for another one that waits for it.
+        if self._statements.insert_missing(cursor, claims, sorted(wanted.items())) == len(wanted):
             return {}
         held = self._held(cursor, list(wanted))
         others = [
@@ -172,19 +190,13 @@ class Claims:
         return lost
 
     def _digests(self, names: Iterable[tuple[bytes, Key]]) -> list[bytes]:
-        """What stands for names."""
+        """What stands for names. Of new jobs the databases know it by themselves (L{Statements.claim})."""
         salt = self._salt()
-        begun: dict[tuple[type, bytes], blake2b] = {}
         found = []
         for function, key in names:
-            kind = type(key)
-            if (before := begun.get((kind, function))) is None:
-                name = b"%b%d:%b" % (b"u" if kind is bytes else b"w", len(function), function)
-                before = begun[kind, function] = blake2b(name, digest_size=DIGEST_BYTES, key=salt)
-            # It takes half of making another one.
-            hashed = before.copy()
-            hashed.update(key if isinstance(key, bytes) else key.to_bytes(16, "big"))
-            found.append(hashed.digest())
+            unique, workload = (key, b"") if isinstance(key, bytes) else (b"-", key.to_bytes(16, "big"))
+            name = b"%b%c%b%b%b" % (salt, len(unique), unique, function, workload)
+            found.append(sha256(name).digest()[:DIGEST_BYTES])
         return found
 
     def _held(self, cursor: DBAPICursor, digests: list[bytes]) -> dict[bytes, int]:

@@ -43,6 +43,16 @@ from txgear.stores.statements import (
 from txgear.stores.tenure import Session
 from txgear.stores.verdicts import number_of, of_mysql
 
+CLAIM: Final = (
+    "INSERT IGNORE INTO txgear_claims (digest, number) SELECT LEFT(UNHEX(SHA2(CONCAT(%s,"
+    " CHAR(LENGTH(uniq)), uniq, function, COALESCE(digest, '')), 256)), 16), number"
+    " FROM txgear_jobs FORCE INDEX (PRIMARY) WHERE number IN (%s) ORDER BY 1"
+)
+"""
+Takes the names of new jobs. It locks what it reads, so it names each row: behind the last one of a range
+there may be one of another server's.
+"""
+
 LEAST_PACKET: Final = 512 * 1024
 """
 Bytes of C{max_allowed_packet} at the least: they take any job without its workload. The history of 50
@@ -144,6 +154,13 @@ class MySQLStatements(Statements):
     def _with_rows(self, statement: Insert, table: Table, rows: int) -> str:
         head, values, _ = super()._with_rows(statement, table, rows).partition(" VALUES ")
         return head + values + "%s"
+
+    def claim(self, cursor: DBAPICursor, salt: bytes, numbers: Sequence[int]) -> int:
+        claimed = 0
+        for (listed,) in self.key_lists(numbers):
+            cursor.execute(CLAIM, (salt, listed))
+            claimed += cursor.rowcount
+        return claimed
 
     def place(self, cursor: DBAPICursor, rows: Sequence[Placed]) -> None:
         for part in row_slices([ROW_BYTES] * len(rows), self.most_bytes):

@@ -440,8 +440,8 @@ class SqlStore:
         changed.update(change.number for change in batch.changes)
 
         def work(cursor: DBAPICursor, tally: Tally) -> None:
-            values = batch.values if claims is None else claims.take(cursor, batch)
             self._add(cursor, batch.new_jobs, tally)
+            values = batch.values if claims is None else claims.take(cursor, batch)
             keyed = self._lanes.before(cursor, tally, gone | changed)
             if claims is not None:
                 claims.let_go(cursor, batch, gone if keyed else ())

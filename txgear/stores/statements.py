@@ -11,7 +11,7 @@ The text goes to the driver as it is, which recognises it and keeps it prepared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from itertools import chain
@@ -51,7 +51,6 @@ from txgear.broker.records import (
 from txgear.stores.places import ukey_of
 from txgear.stores.schema import (
     MAX_NOTE,
-    claims,
     history,
     imported,
     inserted_columns,
@@ -277,15 +276,18 @@ class Statements:
             inserted += cursor.rowcount
         return inserted
 
-    def claim(self, cursor: DBAPICursor, wanted: Mapping[bytes, int]) -> int:
+    def claim(self, cursor: DBAPICursor, salt: bytes, numbers: Sequence[int]) -> int:
         """
-        Insert claims of which there are none. They are inserted in the order of their keys, as all servers do
-        it: so none waits for another one that waits for it.
+        Insert the claims of new jobs of which there are none, from their rows: the database works out what
+        stands for their names, as L{Claims<txgear.stores.claims.Claims>} does it for others. They are
+        inserted in the order of their keys, as all servers do it: so none waits for another one that waits
+        for it.
 
-        @param wanted: the numbers of jobs, at least one, by digests of 16 bytes.
-        @return: how many.
+        @param salt: the store's.
+        @param numbers: those of the jobs, at least one; all have names, and their rows are there.
+        @return: how many; none where the database is not one that several servers can have.
         """
-        return self.insert_missing(cursor, claims, sorted(wanted.items()))
+        return 0
 
     def delete(self, cursor: DBAPICursor, table: Table, keys: Sequence[Any]) -> None:
         """Delete the rows that have these keys."""

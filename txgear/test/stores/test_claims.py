@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.schema import CreateTable
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,7 +19,7 @@ from txgear.stores.parts import Parts
 from txgear.stores.places import Tally
 from txgear.stores.repeats import Undone
 from txgear.stores.sqlite import SQLite
-from txgear.stores.statements import ROW_BYTES
+from txgear.stores.statements import ROW_BYTES, Statements
 from txgear.stores.verdicts import Verdict
 from txgear.test.support.stores import adding, addition, deleting, deleting_all, stored
 
@@ -25,12 +28,40 @@ def named(number: int, unique: bytes = b"u", **rest: bytes) -> NewJob:
     return stored(number, unique=unique, **rest), b""  # type: ignore[arg-type]
 
 
+def sha256(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()
+
+
+class QuickStatements(Statements):
+    """Those of a database that works out what stands for names by itself, as those of servers do."""
+
+    text_of_claim = (
+        "INSERT OR IGNORE INTO txgear_claims (digest, number) SELECT substr(sha256(joined(?, uniq, function,"
+        " digest)), 1, 16), number FROM txgear_jobs WHERE number IN ({}) ORDER BY 1"
+    )
+
+    def claim(self, cursor: DBAPICursor, salt: bytes, numbers: Sequence[int]) -> int:
+        marks = ", ".join("?" * len(numbers))
+        cursor.execute(self.text_of_claim.format(marks), (salt, *numbers))
+        return cursor.rowcount
+
+    @staticmethod
+    def joined(salt: bytes, unique: bytes, function: bytes, digest: bytes | None) -> bytes:
+        """What is to be the same in Python and in each database's SQL."""
+        return salt + bytes([len(unique)]) + unique + function + (digest or b"")
+
+
 class ClaimsTestCase(SynchronousTestCase):
+    def make_statements(self, statements: Statements) -> Statements:
+        return statements
+
     def setUp(self) -> None:
         dialect = SQLite("/jobs")
-        self.statements = dialect.statements
+        self.statements = self.make_statements(dialect.statements)
         self.connection = sqlite3.connect(":memory:")
         self.addCleanup(self.connection.close)
+        self.connection.create_function("joined", 4, QuickStatements.joined)
+        self.connection.create_function("sha256", 1, sha256)
         self.cursor: Any = self.connection.cursor()
         for table in (schema.jobs, schema.claims, schema.stored_values):
             self.cursor.execute(str(CreateTable(table).compile(dialect=self.statements.dialect)))
@@ -40,13 +71,13 @@ class ClaimsTestCase(SynchronousTestCase):
     def write(self, batch: Batch) -> list[StoredValue]:
         """As a store does it, as far as it matters; what values are left."""
         self.connection.commit()
+        rows = Parts(b"").new_rows(batch.new_jobs, Tally())
+        self.statements.insert(self.cursor, schema.jobs, rows, [ROW_BYTES] * len(rows))
         try:
             values = self.claims.take(self.cursor, batch)
         except DoneElsewhere:
             self.connection.rollback()
             raise
-        rows = Parts(b"").new_rows(batch.new_jobs, Tally())
-        self.statements.insert(self.cursor, schema.jobs, rows, [ROW_BYTES] * len(rows))
         gone = [*batch.deleted, *batch.deleted_all]
         self.claims.let_go(self.cursor, batch, gone)
         self.statements.delete(self.cursor, schema.jobs, gone)
@@ -176,6 +207,32 @@ class NamesTests(ClaimsTestCase):
         self.cursor.execute("DELETE FROM txgear_jobs")
         undone = self.assertRaises(Undone, self.write, adding(named(2)))
         self.assertEqual(undone.verdict, Verdict.CONFLICT)
+
+
+class QuickNamesTests(NamesTests):
+    """The same where the database works out by itself what stands for the names of new jobs."""
+
+    def make_statements(self, statements: Statements) -> Statements:
+        return QuickStatements(statements.dialect)
+
+    def test_it_is_one_statement(self) -> None:
+        """Where no name is anybody's; and where one is its digest is the same."""
+        said: list[str] = []
+        self.connection.set_trace_callback(said.append)
+        digest = b"d" * 16
+        rows = [named(1), named(2, b"v", function=b"g"), addition(3), named(4, b"-", digest=digest)]
+        self.write(adding(*rows))
+        self.assertEqual(len([text for text in said if "txgear_claims" in text]), 1)
+        self.assertEqual(self.held(), [1, 2, 4])
+        again = [named(11), named(12, b"v", function=b"g"), named(14, b"-", digest=digest)]
+        self.assertEqual(self.joined(adding(*again)), {11: 1, 12: 2, 14: 4})
+
+    def test_a_job_that_gets_another_name_at_once(self) -> None:
+        """Its own is not taken."""
+        self.write(adding(named(1))._replace(names=[Naming(1, b"f", b"v")]))
+        self.write(adding(named(2)))
+        self.cursor.execute("UPDATE txgear_jobs SET uniq = ? WHERE number = 1", (b"v",))
+        self.assertEqual(self.joined(adding(named(3, b"v"))), {3: 1})
 
 
 class TimesTests(ClaimsTestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -71,6 +72,65 @@ class TextsTests(SynchronousTestCase):
         self.assertEqual(statements._insert_text(schema.workloads, 2), insert)
         self.assertEqual(statements._delete_text(schema.workloads.c.number, 2), delete)
         self.assertIs(statements._insert_text(schema.jobs, 256), statements._insert_text(schema.jobs, 256))
+
+
+class Said:
+    """A cursor that is told statements, each of which changes three rows."""
+
+    rowcount = 3
+
+    def __init__(self) -> None:
+        self.texts: list[tuple[Any, ...]] = []
+
+    def execute(self, *said: Any) -> None:
+        self.texts.append(said)
+
+
+class ClaimTests(SynchronousTestCase):
+    """How the names of new jobs are taken; tests/test_cluster_claims.py has what comes of it."""
+
+    def claimed(self, dialect: StoreDialect, numbers: Sequence[int]) -> tuple[int, list[tuple[Any, ...]]]:
+        said: Any = Said()
+        return dialect.statements.claim(said, b"salt", numbers), said.texts
+
+    @needs("psycopg")
+    def test_postgresql(self) -> None:
+        """One statement, which says no more than the first and the last number where it can."""
+        text = (
+            "INSERT INTO txgear_claims (digest, number) SELECT substr(sha256(%s::bytea ||"
+            " set_byte('\\x00'::bytea, 0, length(uniq)) || uniq || function || coalesce(digest, '')), 1, 16),"
+            " number FROM txgear_jobs WHERE number {} ORDER BY 1 ON CONFLICT DO NOTHING"
+        )
+        dialect = PostgreSQL("postgresql://db/jobs", None, 5.0)
+        rows, some = "BETWEEN %s AND %s", "= ANY(%s::bigint[])"
+        for numbers, where, parameters in (
+            ([5, 6, 7], rows, (5, 7)),
+            ([7, 5, 6], rows, (5, 7)),
+            ([5], rows, (5, 5)),
+            ([5, 7], some, ("{5,7}",)),
+            ([5, 6, 8], some, ("{5,6,8}",)),
+        ):
+            said = text.format(where), (b"salt", *parameters)
+            self.assertEqual(self.claimed(dialect, numbers), (3, [said]))
+
+    @needs("pymysql")
+    def test_mysql(self) -> None:
+        """It names each row, and not too many of them: of a thousand MariaDB makes a table."""
+        text = (
+            "INSERT IGNORE INTO txgear_claims (digest, number) SELECT LEFT(UNHEX(SHA2(CONCAT(%s,"
+            " CHAR(LENGTH(uniq)), uniq, function, COALESCE(digest, '')), 256)), 16), number FROM txgear_jobs"
+            " FORCE INDEX (PRIMARY) WHERE number IN (%s) ORDER BY 1"
+        )
+        dialect = MySQL("mysql://db/jobs", None, 5.0)
+        for numbers, lists in (([5, 6, 8], [[5, 6, 8]]), (range(300), [range(256), range(256, 300)])):
+            claimed, said = self.claimed(dialect, numbers)
+            self.assertEqual((claimed, [each for each, _ in said]), (3 * len(lists), [text] * len(lists)))
+            self.assertEqual([salt for _, (salt, _) in said], [b"salt"] * len(lists))
+            self.assertEqual([listed.values for _, (_, listed) in said], lists)
+
+    def test_sqlite(self) -> None:
+        """Nobody shares it."""
+        self.assertEqual(self.claimed(SQLite("/jobs"), [5]), (0, []))
 
 
 class ErrorsTests(SynchronousTestCase):
