@@ -2235,8 +2235,8 @@ MUTANTS: Final = (
     Mutant(
         "what a transaction has made of lanes is known though it was undone",
         "stores/sql.py",
-        "            self._lanes.forget()\n            if not isinstance(error, self._driver.Error):\n",
-        "            if not isinstance(error, self._driver.Error):\n",
+        "            self._lanes.forget()\n            self._questions.forget()\n",
+        "            self._questions.forget()\n",
         "stores.test_repeats",
     ),
     Mutant(
