@@ -57,6 +57,7 @@ NO_LIMITS: Final = frozenset(
         "stores.partedstore.MOST_ORDERS",
         "stores.places.MOST_LANES",
         "stores.repeats.MOST_REPEATS",
+        "stores.gathering.MOST_TEXT",
         "stores.sqlitekeys.MOST_DUE",
         "stores.statements.MOST_BYTES",
         "stores.statements.MOST_ROWS",
