@@ -67,6 +67,13 @@ MUTANTS: Final = (
         "stores.test_partedstore_machine",
     ),
     Mutant(
+        "a job is taken for one whose end the node of the database has not heard of yet",
+        "stores/partedstore.py",
+        "            if not self._server.lags:\n                raise\n",
+        "            raise\n",
+        "stores.test_partedstore",
+    ),
+    Mutant(
         "a server with several parts writes though another one has taken one of them",
         "stores/holdings.py",
         "if rows != len(wanted):",

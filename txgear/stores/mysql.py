@@ -313,7 +313,8 @@ class MySQL(ServerDialect):
     def _see_cluster(self, connection: Connection) -> None:
         """Of a Galera cluster: wait for as long as it stands still when a node dies."""
         found = dict(map(tuple, connection.exec_driver_sql(CLUSTER_VARIABLES).all()))
-        if found.get("wsrep_on") != "ON":
+        self.lags = found.get("wsrep_on") == "ON"
+        if not self.lags:
             return
         settings = galera.options(found.get("wsrep_provider_options", ""))
         self.bear(
@@ -321,7 +322,8 @@ class MySQL(ServerDialect):
             f"evs.suspect_timeout is {settings.get('evs.suspect_timeout', 'unknown')}",
         )
         # What is read is not older than what was committed at another node before: the row of the lease would
-        # seem to have come back, or a job not to be there.
+        # seem to have come back, or a job not to be there. Only the first statement of a transaction waits
+        # for that, and only where it is a read.
         connection.exec_driver_sql("SET SESSION wsrep_sync_wait = 1")
         driver: Any = connection.connection.driver_connection
         driver._read_timeout = driver._write_timeout = self.timeout + GRACE

@@ -53,6 +53,8 @@ class ServerDialect(StoreDialect):
     @ivar timeout: seconds in which the server has to answer.
     @ivar stall: seconds for which it may stand still though nothing is wrong with it; known when there is a
         connection.
+    @ivar lags: whether a transaction that writes may not see yet what others have committed; a read that is
+        by itself does. Known when there is a connection.
     @ivar database: the database's name.
     @ivar connector: connects to one of the hosts.
     @ivar server: the name of the database server that we are connected to; empty where that is not known, as
@@ -91,6 +93,7 @@ class ServerDialect(StoreDialect):
             raise ConfigurationError(f"the store's URL names no database: {scheme}://user@host:port/database")
         self.timeout = TIMEOUT if timeout is None else timeout
         self.stall = 0.0
+        self.lags = False
         self._is_patient = timeout is None
         self.database = parts.database
         self.server = ""

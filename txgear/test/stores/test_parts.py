@@ -23,10 +23,9 @@ from txgear.broker.records import (
 )
 from txgear.broker.uniques import HASH_BITS, hash_of
 from txgear.protocol.constants import HIGH, NORMAL
-from txgear.stores import make_store
 from txgear.stores.parts import PART_NUMBERS, WHOLE, Part, Parts, first_above
 from txgear.stores.sql import SqlStore
-from txgear.test.support.storequestions import job
+from txgear.test.support.storequestions import Indexed, job
 from txgear.test.support.stores import adding, deleting
 
 SALT = b"0123456789abcdef"
@@ -82,7 +81,7 @@ class FoundTests(SynchronousTestCase):
     """Three parts of one store, each with jobs of the same function, and with the same uniques."""
 
     def setUp(self) -> None:
-        self.store: SqlStore = make_store(f"sqlite:///{os.path.realpath(self.mktemp())}")
+        self.store = SqlStore(Indexed(os.path.realpath(self.mktemp())))
         self.addCleanup(lambda: self.store.close(None))
         self.store.open()
         self.salt = os.urandom(16)

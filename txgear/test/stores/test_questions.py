@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import ByKey, InLane, Lane, Waking, WithUnique
 from txgear.broker.uniques import HASH_BITS
-from txgear.stores.dialects import StoreDialect
 from txgear.stores.lanecounts import MOST_EMPTY
 from txgear.stores.places import SEGMENT_BITS, SEGMENTS, WIDE_BITS
-from txgear.stores.questions import Questions
 from txgear.stores.sql import SqlStore
 from txgear.stores.sqlite import SQLite
-from txgear.test.support.storequestions import job
+from txgear.test.support.storequestions import Indexed, job
 from txgear.test.support.stores import adding, deleting
 
 COUNT = 2000
@@ -111,18 +106,6 @@ class PlanTests(QuestionCase):
             self.assertTrue(self.store.rows(question))
             self.driver().set_progress_handler(None, 100)
             self.assertLess(steps, 3000, question)
-
-
-class Indexed(SQLite):
-    """With the index of keys that databases have."""
-
-    questions_class = Questions
-    indexes = StoreDialect.indexes
-
-    def catch_up(
-        self, driver: DBAPIConnection, transaction: Callable[[], AbstractContextManager[None]]
-    ) -> None:
-        """Nothing, as for databases."""
 
 
 class SegmentTests(QuestionCase):

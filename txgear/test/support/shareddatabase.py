@@ -497,6 +497,7 @@ class FakeServerDialect(ServerDialect):
     def __init__(self, database: SharedDatabase, server: Any) -> None:
         self.timeout = 5.0
         self.stall = 0.0
+        self.lags = False
         self.server = self.waits_for = ""
         self._database = database
         self._owner = server

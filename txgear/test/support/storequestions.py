@@ -6,7 +6,11 @@ L{txgear.test.support.stores}.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
+
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from txgear.broker.history import owned_by, owner_of
 from txgear.broker.records import (
@@ -38,7 +42,10 @@ from txgear.broker.states import DONE, FAILED
 from txgear.broker.uniques import HASH_BITS, Key, hash_of
 from txgear.errors import StoreRefused
 from txgear.protocol.constants import HIGH, LOW, NORMAL
+from txgear.stores.dialects import StoreDialect
 from txgear.stores.memory import MemoryStore
+from txgear.stores.questions import Questions
+from txgear.stores.sqlite import SQLite
 from txgear.test.support.stores import (
     ALL_BYTES,
     LAST,
@@ -51,6 +58,19 @@ from txgear.test.support.stores import (
     stored,
     updating,
 )
+
+
+class Indexed(SQLite):
+    """With the index of keys that databases have."""
+
+    questions_class = Questions
+    indexes = StoreDialect.indexes
+
+    def catch_up(
+        self, driver: DBAPIConnection, transaction: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """Nothing, as for databases."""
+
 
 F: Final = Lane(b"f", "", NORMAL)
 EVERY: Final = 1_000_000
