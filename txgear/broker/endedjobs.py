@@ -250,8 +250,7 @@ class EndedJobs:
         self.put_away()
         number, function = job.number, job.function
         del self.jobs[number]
-        if job.due:
-            self._due.discard(job)
+        self._due.discard(job)
         shelf = self._kept.get(function)
         if shelf is not None and number in shelf.jobs and number not in self.own.jobs:
             # As nearly each: it is on this shelf alone.

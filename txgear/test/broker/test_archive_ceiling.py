@@ -65,6 +65,16 @@ class CeilingTests(KeepingTestCase):
         jobs = [self.do(function=function, settings={"results": 60}) for function in (b"f", b"g") * 3]
         self.assertEqual(self.kept(), jobs[-3:])
 
+    def test_one_that_was_lowered(self) -> None:
+        """It holds from the next end on, whoever keeps that job."""
+        self.limit(Retention(60.0, 3), results=60)
+        self.broker.can_do(self.worker, b"g", 0.0, self.fixture.now)
+        jobs = [self.do(function=b"g", settings={"results": 60}) for _ in range(3)]
+        self.limit(Retention(60.0, 1), results=60)
+        self.assertEqual(self.kept(), jobs)
+        jobs.append(self.do())
+        self.assertEqual(self.kept(), jobs[2:])
+
     def test_uniques_that_stay_taken_count(self) -> None:
         self.limit(Retention(60.0, 2))
         jobs = [self.do(unique=b"%d" % number, settings={"unique_for": 60}) for number in range(4)]
