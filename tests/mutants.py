@@ -319,7 +319,7 @@ MUTANTS: Final = (
     Mutant(
         "a great many are taken in to be forgotten, and are not",
         "broker/archive.py",
-        "        self.behind = self.ended.next_due() <= now\n",
+        "        self.behind = go_on <= now\n",
         "        self.behind = False\n",
         "broker.test_archive_rows",
     ),

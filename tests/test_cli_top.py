@@ -377,8 +377,11 @@ def test_stopped_by_others(shop: Shop) -> None:
         terminal.shows("photo.scale")
         [child] = children(terminal.child.pid)
         os.kill(child, signal.SIGSTOP)
-        wait_until(lambda: state(child) == "T")
+        terminal.shows("Stopped")
+        slept = sleeps(child)
         os.kill(child, signal.SIGCONT)
+        # The shell has the terminal: whoever wants it is stopped again, and goes on with what it was at.
+        wait_until(lambda: sleeps(child) != slept and state(child) == "T")
         terminal.child.sendline("fg")
 
         def answers() -> bool:
@@ -414,6 +417,11 @@ def test_a_terminal_that_takes_nothing(shop: Shop) -> None:
         os.kill(child, signal.SIGTERM)
         terminal.shows(f"ended {128 + signal.SIGTERM}")
         assert terminal.modes() == before
+
+
+def sleeps(pid: int) -> str:
+    """How often a process has given its processor up, in words of the kernel's."""
+    return Path(f"/proc/{pid}/status").read_text().partition("voluntary_ctxt_switches:")[2]
 
 
 def state(pid: int) -> str:

@@ -5,13 +5,14 @@ was.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
 import sys
 import termios
 import tty
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Final
 
@@ -126,7 +127,7 @@ class Terminal:
 
     def _begin(self) -> None:
         try:
-            tty.setcbreak(self._in, termios.TCSANOW)
+            _again(lambda: tty.setcbreak(self._in, termios.TCSANOW))
         except termios.error as error:
             raise SystemExit(128 + signal.SIGHUP) from error
         self._write(ENTER)
@@ -135,7 +136,7 @@ class Terminal:
     def _leave(self) -> None:
         """Make it as it was; where it has gone, or takes nothing, there is nothing to be done."""
         try:
-            termios.tcsetattr(self._in, termios.TCSANOW, self._before)
+            _again(lambda: termios.tcsetattr(self._in, termios.TCSANOW, self._before))
             # After Ctrl-S it would take nothing; it is only what was stopped so that can be let go on so.
             termios.tcflow(self._out, termios.TCOOFF)
             termios.tcflow(self._out, termios.TCOON)
@@ -176,6 +177,19 @@ class Terminal:
             signal.signal(signal.SIGTSTP, self._suspend)
         self._begin()
         self.wake()
+
+
+def _again(act: Callable[[], None]) -> None:
+    """
+    Do something to the terminal, over again where a signal has interrupted it. That is so for whoever wanted
+    this while the shell had the terminal: the system has stopped it then until it was let go on.
+    """
+    while True:
+        try:
+            return act()
+        except termios.error as error:
+            if error.args[0] != errno.EINTR:
+                raise
 
 
 def _end(number: int, frame: FrameType | None) -> None:
