@@ -66,7 +66,10 @@ CHANGE: Final = (
     f"DELETE FROM {keys.name} WHERE ukey >= 0 AND (ukey, number) IN"  # noqa: S608
     f" (SELECT {BLOCK}, number FROM {jobs.name} WHERE number = ?)"
 )
-LOOK: Final = f"SELECT count(*), sum({THERE}) FROM {keys.name} WHERE ukey BETWEEN ? AND ?"  # noqa: S608
+LOOK: Final = (
+    f"SELECT (SELECT count(*) FROM {keys.name} WHERE ukey BETWEEN ? AND ?),"  # noqa: S608
+    f" (SELECT count(*) FROM {jobs.name} WHERE number BETWEEN ? AND ? AND ukey IS NOT NULL)"
+)
 # In this way they go in one pass, as the first condition is all that there is.
 LEFT: Final = f"SELECT ukey, number FROM {keys.name} WHERE ukey BETWEEN ? AND ? AND {THERE}"  # noqa: S608
 CLEAN: Final = f"DELETE FROM {keys.name} WHERE ukey BETWEEN ? AND ?"  # noqa: S608
@@ -238,7 +241,7 @@ class Keys:
             block = high & (BLOCKS - 1)
             if block in self._blocks:
                 known = self._blocks[block]
-                ended, keyed = (known[0] + count, known[1]) if known else self._look(cursor, block)
+                ended, keyed = (known[0] + count, known[1]) if known else self._look(cursor, high)
                 self._blocks[block] = ended, keyed
                 if ended >= keyed:
                     self._clean(cursor, block)
@@ -248,11 +251,18 @@ class Keys:
             self._clean(cursor, next(iter(self._due)))
 
     @staticmethod
-    def _look(cursor: DBAPICursor, block: int) -> tuple[int, int]:
-        """How many keys of a block no job has any more, and how many there are."""
-        cursor.execute(LOOK, bounds_of(block))
+    def _look(cursor: DBAPICursor, high: int) -> tuple[int, int]:
+        """
+        How many keys of a block no job has any more, and how many there are; what has its number from the
+        first blocks once more counts as if it had ended, as long as nobody looks closer.
+
+        @param high: what the numbers of its jobs begin with.
+        """
+        first = high << BLOCK_BITS
+        numbers = first, first | (1 << BLOCK_BITS) - 1
+        cursor.execute(LOOK, (*bounds_of(high & (BLOCKS - 1)), *numbers))
         keyed, there = cursor.fetchall()[0]
-        return keyed - (there or 0), keyed
+        return keyed - there, keyed
 
     def _clean(self, cursor: DBAPICursor, block: int) -> None:
         """Delete the keys of a block that no job has any more."""

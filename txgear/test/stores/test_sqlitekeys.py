@@ -228,9 +228,12 @@ class GoneTests(KeysCase):
         self.add(again + SIZE)
         self.add(again + SIZE + 1)
         self.reopen()
-        self.store.write(deleting(numbers))
+        self.store.write(deleting(numbers[1:]))
         self.assertEqual(self.rows()[:40], numbers)
-        # That was none, but as many are said to have ended as there were keys.
+        # Of the first ones that is the last.
+        self.store.write(deleting(numbers[:1]))
+        self.assertEqual(self.rows(), [SIZE, SIZE + 1, again + 1])
+        # That was none, but as many are said to have ended as there are keys.
         self.store.write(deleting([41]))
         self.assertEqual(self.rows(), [SIZE, SIZE + 1, again + 1])
         self.assert_known(SIZE, SIZE + 1, again + 1, again + SIZE, again + SIZE + 1)
