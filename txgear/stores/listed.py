@@ -21,17 +21,12 @@ class Values:
         self.values = values
 
 
-class Selected:
+class Selected(Values):
     """
     Values for the C{(%s)} of a C{FROM}: a table of one column, C{value}.
-
-    @ivar values: of any types that the driver knows; at least one.
     """
 
-    __slots__ = ("values",)
-
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.values = values
+    __slots__ = ()
 
 
 class Rows:
