@@ -110,11 +110,14 @@ class Load:
         return [one for one in seen if one.refused]
 
     def kept_after(self, at: float) -> list[Seen]:
-        """The submits that were answered with a handle after that moment."""
-        return [one for one in self.seen() if one.kept and one.at + one.seconds > at]
+        """The submits that were sent after that moment, and answered with a handle.
+
+        Who has sent before it may get an answer after it that was on its way already.
+        """
+        return [one for one in self.seen() if one.kept and one.at > at]
 
     def wait_for_kept(self, count: int = 50) -> float:
-        """Wait until so many more jobs are taken; seconds until the first one of them."""
+        """Wait until so many more jobs are sent and taken; seconds until the first one of them is."""
         begin = time.monotonic()
         wait_until(lambda: len(self.kept_after(begin)) >= count, AGAIN, what="jobs that are taken")
         return min(one.at + one.seconds for one in self.kept_after(begin)) - begin

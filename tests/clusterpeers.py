@@ -46,7 +46,7 @@ QUIET: Final = 1.5
 class Peer(ABC):
     """A thread at one server, which comes back when that has gone.
 
-    :ivar last: when it last had what it wants, by the monotonic clock.
+    :ivar last: when it last asked for what it got, or got what it waits for, by the monotonic clock.
     """
 
     def __init__(self, name: str, port: int, book: Book) -> None:
@@ -102,8 +102,9 @@ class Client(Peer):
             workload = b"job %d" % next(self._numbers)
             if random.random() < 0.3:
                 unique = workload = b"joint %d" % random.randrange(POOL)
+            asked = time.monotonic()
             if submit(line, self._book, self._name, KEPT, unique, workload):
-                self.last = time.monotonic()
+                self.last = asked
                 self._over.wait(BETWEEN)
             else:
                 self._over.wait(AGAIN)
