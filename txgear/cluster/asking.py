@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from txgear.broker.history import History
 from txgear.broker.inspection import readings
@@ -27,7 +27,7 @@ from txgear.cluster.letters import MOST_BYTES, Letter, described
 from txgear.errors import ServerError
 from txgear.interfaces import IPartedStore
 from txgear.journal.timer import Timer
-from txgear.server.elsewhere import PATIENCE, Kept, Progress, not_answered, not_read
+from txgear.server.elsewhere import OF_THE_JOB, PATIENCE, Kept, Other, Progress, not_answered, not_read
 from txgear.server.jobserver import JobServer
 
 POLL_SECONDS: Final = 0.2
@@ -53,14 +53,20 @@ class Given:
     @ivar answer: fires with what is answered.
     @ivar since: when it was given, by the clock.
     @ivar due: when it is withdrawn, by the clock; C{None} for never.
+    @ivar who: who is to carry it out, in words.
     """
 
-    __slots__ = ("answer", "due", "since")
+    __slots__ = ("answer", "due", "since", "who")
 
-    def __init__(self, answer: Deferred[Letter], since: float, patience: float | None) -> None:
+    def __init__(self, answer: Deferred[Letter], since: float, patience: float | None, who: str) -> None:
         self.answer = answer
         self.since = since
         self.due = None if patience is None else since + patience
+        self.who = who
+
+    def fail(self, *, is_begun: bool) -> None:
+        """Nothing is answered."""
+        self.answer.errback(not_answered(is_begun, self.who))
 
 
 class Asking:
@@ -102,8 +108,8 @@ class Asking:
         """Ask nothing more; what waits fails."""
         self._stopped = True
         self._timer.cancel()
-        waiting: list[Deferred[Any]] = [each.answer for each in self._given.values()]
-        waiting += [
+        given = list(self._given.values())
+        waiting: list[Deferred[Any]] = [
             each for several in (*self._numbers.values(), *self._uniques.values()) for each in several
         ]
         waiting += [read for _, read in self._results]
@@ -111,8 +117,10 @@ class Asking:
         self._given.clear()
         self._numbers.clear()
         self._uniques.clear()
-        for each in waiting:
-            each.errback(not_answered(is_begun=True))
+        for each in given:
+            each.fail(is_begun=True)
+        for asked in waiting:
+            asked.errback(not_answered(is_begun=True))
 
     # What peers ask
 
@@ -200,11 +208,29 @@ class Asking:
             others = [each for each in _others(found) if _handle(each.record) in _handles(word)]
             if not others:
                 return None
-            asked = self._order(others[0], head, parts, None if wait is None else PATIENCE + wait)
-            return asked.addCallback(lambda letter: list(letter.parts))
+            patience = None if wait is None else PATIENCE + wait
+            return self._order_about(others[0], head, parts, patience).addCallback(_parts)
 
         passed: Deferred[list[bytes] | None] = self._see(self._numbers, number).addCallback(seen)
         return passed
+
+    def others(self) -> list[Other]:
+        """See L{txgear.server.elsewhere.Elsewhere}."""
+        found: dict[bytes, Other] = {}
+        for lease in () if self._stopped else sorted(self._leases()):
+            if not lease.is_ours:
+                # Each part that nobody has is one of its own.
+                key = lease.server or lease.owner or b"part %d" % lease.part
+                found[key] = Other(lease.name if lease.owner else f"part {lease.part}", lease.part, key)
+        return list(found.values())
+
+    def ask(self, other: Other, peer: Peer, kind: str, parts: Sequence[bytes]) -> Deferred[list[bytes]]:
+        """See L{txgear.server.elsewhere.Elsewhere}."""
+        head = {"kind": kind, "who": described(self._server.guard, peer), "job": 0}
+        try:
+            return self._order(other.part, head, parts, PATIENCE, other.name).addCallback(_parts)
+        except ServerError as error:
+            return fail(error)
 
     # Looking
 
@@ -250,28 +276,34 @@ class Asking:
                 return failure  # type: ignore[no-any-return]
             return known
 
-        asked = self._order(others[0], {"kind": "status"}, (), STATUS_SECONDS)
+        asked = self._order_about(others[0], {"kind": "status"}, (), STATUS_SECONDS)
         return asked.addCallbacks(answered, failed)
 
     # Orders
 
-    def _order(
+    def _order_about(
         self, sighting: Sighting, head: dict[str, Any], parts: Sequence[bytes], patience: float | None
+    ) -> Deferred[Letter]:
+        """Give an order that is about a job."""
+        return self._order(sighting.part, {**head, "job": sighting.record.number}, parts, patience)
+
+    def _order(
+        self,
+        part: int,
+        head: dict[str, Any],
+        parts: Sequence[bytes],
+        patience: float | None,
+        who: str = OF_THE_JOB,
     ) -> Deferred[Letter]:
         """
         Give an order.
 
+        @param part: whose owner is to carry it out.
         @param patience: seconds in which it is to be answered; C{None} for no bound.
+        @param who: who that is, in words.
         """
         servers = [each.server for each in self._leases() if each.is_ours]
-        letter = Letter(
-            {
-                **head,
-                "job": sighting.record.number,
-                "server": servers[0].hex() if servers else "",
-            },
-            parts,
-        ).to_bytes()
+        letter = Letter({**head, "server": servers[0].hex() if servers else ""}, parts).to_bytes()
         if len(self._given) >= MOST_ORDERS:
             raise _too_many()
         if len(letter) > MOST_BYTES:
@@ -281,8 +313,8 @@ class Asking:
             )
         number = int.from_bytes(self._chance(8), "big") >> 1
         answer: Deferred[Letter] = Deferred(lambda cancelled: self._forget(number))
-        self._given[number] = Given(answer, self._clock.seconds(), patience)
-        self._new.append(Order(number, sighting.part, letter))
+        self._given[number] = Given(answer, self._clock.seconds(), patience, who)
+        self._new.append(Order(number, part, letter))
         self._go()
         return answer
 
@@ -354,7 +386,7 @@ class Asking:
                 _answer(given.answer, answer)
         for number in mail.withdrawn:
             if (given := self._given.pop(number, None)) is not None:
-                given.answer.errback(not_answered(is_begun=False))
+                given.fail(is_begun=False)
         self._give_up()
         if self._stopped:
             for waiting in (*numbers.values(), *uniques.values()):
@@ -376,7 +408,7 @@ class Asking:
             if each.due is not None and last >= each.due:
                 self._over.append(number)
                 del self._given[number]
-                each.answer.errback(not_answered(is_begun=True))
+                each.fail(is_begun=True)
 
     def _fail(
         self,
@@ -418,6 +450,10 @@ def _answer(answer: Deferred[Letter], data: bytes) -> None:
         answer.errback(ServerError(error[1], error[0]))
     else:
         answer.callback(letter)
+
+
+def _parts(letter: Letter) -> list[bytes]:
+    return list(letter.parts)
 
 
 def _too_many() -> ServerError:

@@ -13,11 +13,10 @@ from txgear.broker.rights import ACTS
 from txgear.errors import ServerError
 from txgear.security.access import Rule
 from txgear.server.guard import Guard
+from txgear.server.visitors import VISITOR
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Bytes of what is asked, or answered, at the most: a database takes it in one row."""
-VISITOR: Final = -1
-"""The descriptor of a peer of another server."""
 
 
 class Letter(NamedTuple):

@@ -28,6 +28,7 @@ HTTP: Final = "http"
 
 PATIENCE: Final = 5.0
 """Seconds in which another server is to do what is asked of it."""
+OF_THE_JOB: Final = "The server that has the job"
 NOT_ANSWERED: Final = "NOT_ANSWERED"
 """The code of the errors that say that the other server does not answer."""
 
@@ -64,6 +65,20 @@ class Kept(NamedTuple):
     handle: bytes
     data_size: int
     whole: bytes
+
+
+class Other(NamedTuple):
+    """
+    Another server; or a part of the store that nobody has, and that somebody will take.
+
+    @ivar name: what it is called.
+    @ivar part: the last of its parts.
+    @ivar key: what tells it from others.
+    """
+
+    name: str
+    part: int
+    key: bytes
 
 
 class Elsewhere(Protocol):
@@ -131,15 +146,32 @@ class Elsewhere(Protocol):
         @return: the answer; C{None} where no other server has the job.
         """
 
+    def others(self) -> list[Other]:
+        """
+        The other servers, as they were seen last, and each part that nobody has.
+        """
 
-def not_answered(is_begun: bool) -> ServerError:
+    def ask(self, other: Other, peer: Peer, kind: str, parts: Sequence[bytes]) -> Deferred[list[bytes]]:
+        """
+        Have something done by another server, or by whoever has what it had by then. What takes longer than
+        the L{PATIENCE} fails.
+
+        @param peer: who asks.
+        @param kind: L{COMMAND}.
+        @param parts: what is asked.
+        @return: the answer.
+        """
+
+
+def not_answered(is_begun: bool, who: str = OF_THE_JOB) -> ServerError:
     """
     The error for what the other server has not answered.
 
     @param is_begun: whether it may have been done all the same.
+    @param who: that server, in words.
     """
     doubt = "; it is not known whether it is done" if is_begun else ""
-    return ServerError(f"The server that has the job does not answer{doubt}", NOT_ANSWERED)
+    return ServerError(f"{who} does not answer{doubt}", NOT_ANSWERED)
 
 
 def error_of(failure: Failure) -> ServerError:

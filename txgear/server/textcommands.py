@@ -33,6 +33,7 @@ from txgear.protocol.textlines import column, for_line, listing, row, shown, sho
 from txgear.server import (
     clusterstate,
     diagnosiscommand,
+    everywhere,
     operatorcommands,
     overview,
     reviewcommands,
@@ -60,7 +61,10 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     words = textlines.words(line, WITH_FILTERS)
     elsewhere = server.elsewhere
     if elsewhere is None or not (handle := _handle_in(words)) or not elsewhere.may_have(handle):
-        return _answer_here(server, peer, line, words)
+        found = _answer_here(server, peer, line, words)
+        if isinstance(found, bytes) and everywhere.is_for_all(words):
+            return everywhere.finish(server, peer, line, found)
+        return found
     reply = Reply(len(line))
 
     def come(parts: list[bytes] | None) -> None:

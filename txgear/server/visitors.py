@@ -5,7 +5,7 @@ Peers of other servers, for whom something is done here: they have no connection
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
@@ -16,6 +16,14 @@ from zope.interface import implementer
 
 from txgear.broker.model import Peer
 from txgear.protocol.packets import Packet
+
+VISITOR: Final = -1
+"""The descriptor of a visitor."""
+
+
+def is_visitor(peer: Peer) -> bool:
+    """Whether this is a peer of another server: what it asks for is for this one alone."""
+    return peer.descriptor == VISITOR
 
 
 class VisitorLine:

@@ -23,6 +23,7 @@ STATUSES: Final = {
     "INVALID_PACKET": 400,
     "JOB_NOT_FOUND": 404,
     "NOT_ANSWERED": 504,
+    "NOT_ALL_DONE": 504,
     "NO_CLUSTER": 404,
     "NOT_READ": 503,
     "TOO_MANY_ORDERS": 503,

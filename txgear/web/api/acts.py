@@ -4,6 +4,7 @@ What operators do to one job or one function: the acts of the text commands, as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -30,8 +31,9 @@ from txgear.broker.rights import (
 from txgear.broker.uniques import key_of
 from txgear.errors import ServerError
 from txgear.protocol.constants import MAX_FUNCTION, UNIQUE_FROM_WORKLOAD
-from txgear.protocol.textlines import text
-from txgear.server import operatorcommands, reviewcommands
+from txgear.protocol.textlines import shown_word, text
+from txgear.server import everywhere, operatorcommands, reviewcommands
+from txgear.server.everywhere import Outcome
 from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.finding import as_sent, unknown_job
@@ -246,14 +248,28 @@ class FunctionActs:
             raise ServerError("The function is not paused", "NOT_PAUSED")
         return self._changed(request, RESUME, function, False)
 
-    def purge(self, request: WebRequest, name: str) -> Answer:
+    def purge(self, request: WebRequest, name: str) -> Any:
         """Cancel its jobs that no worker has."""
         function = self._named(request, PURGE, name)
         purged = self._operations.purge(function, request.now, request.peer.who)
-        if purged is None:
-            raise operatorcommands.unknown_function()
-        record(request, PURGE, function=function, answer=purged)
-        return Answer(Purged(function=text(function), jobs=purged))
+        if purged is not None:
+            record(request, PURGE, function=function, answer=purged)
+
+        def done(elsewhere: Outcome) -> Answer:
+            if purged is None and not elsewhere.done:
+                raise operatorcommands.unknown_function()
+            count = (purged or 0) + (elsewhere.jobs or 0)
+            _check(elsewhere, count)
+            return Answer(Purged(function=text(function), jobs=count))
+
+        return self._by_others(request, PURGE, function, done)
+
+    def _by_others(
+        self, request: WebRequest, act: str, function: bytes, done: Callable[[Outcome], Answer]
+    ) -> Any:
+        what = b"" if act == PURGE else b"function "
+        line = b"%b %b%b" % (act.encode("ascii"), what, shown_word(function))
+        return everywhere.by_others(self._server, request.peer, line, done)
 
     def limit(self, request: WebRequest, name: str) -> Answer:
         """Bound its queue, as the body says."""
@@ -277,16 +293,36 @@ class FunctionActs:
         changed = ChangedFunction(function=text(function), paused=found.paused)
         return Answer(changed, 201 if known is None else 200)
 
-    def drop(self, request: WebRequest, name: str) -> Answer:
+    def drop(self, request: WebRequest, name: str) -> Any:
         """Forget it."""
         word = as_sent(name)
         dropped = operatorcommands.drop_function(self._server, request.peer, word)
-        if dropped is None:
-            raise operatorcommands.unknown_function()
-        if not dropped:
-            raise ServerError("The function has workers or jobs", "FUNCTION_IN_USE")
-        record(request, DROP, function=word)
-        return Answer(None, 204)
+        if dropped:
+            record(request, DROP, function=word)
+        elif dropped is not None:
+            raise _in_use()
+
+        def done(elsewhere: Outcome) -> Answer:
+            if elsewhere.in_use:
+                raise _in_use()
+            if dropped is None and not elsewhere.done:
+                raise operatorcommands.unknown_function()
+            _check(elsewhere, 0)
+            return Answer(None, 204)
+
+        return self._by_others(request, DROP, word, done)
+
+
+def _in_use() -> ServerError:
+    return ServerError("The function has workers or jobs", "FUNCTION_IN_USE")
+
+
+def _check(elsewhere: Outcome, count: int) -> None:
+    """
+    @raise ServerError: others have not done it.
+    """
+    if (error := elsewhere.error(count)) is not None:
+        raise error
 
 
 ONE_JOB: Final = (400, 401, 403, 404, 409, 503, 504)
@@ -437,7 +473,7 @@ def routes(web: Web) -> list[Route]:
                 "functions",
                 "By and by; one that is submitted again meanwhile stays.",
                 answers={200: Purged},
-                problems=ONE_FUNCTION,
+                problems=(*ONE_FUNCTION, 504),
             ),
         ),
         Route(
@@ -475,7 +511,7 @@ def routes(web: Web) -> list[Route]:
                 "Forget a function that has no workers and no jobs",
                 "functions",
                 answers={204: None},
-                problems=ONE_FUNCTION,
+                problems=(*ONE_FUNCTION, 504),
             ),
         ),
     ]

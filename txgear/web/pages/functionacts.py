@@ -4,6 +4,7 @@ What one can do on the page of a function: the acts of the API, and to submit a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -70,22 +71,27 @@ class FunctionForms:
         self._acts.set_limit(request, name, wanted)
         return Done("The bounds are set", _back(request))
 
-    def purge(self, request: WebRequest, form: Form, name: str) -> Done | Answer:
+    def purge(self, request: WebRequest, form: Form, name: str) -> Done | Answer | Deferred[Done]:
         """Cancel its jobs that no worker has, if that is meant."""
         if not question.is_sure(form):
             function = function_named(request, name)
             check(request.peer, PURGE, function.name)
             jobs = number(function.total - function.running, "job")
+            more = "" if self._server.cluster is None else " here, and those of the other servers"
             words = (
-                f"All jobs of {text(function.name)} are cancelled that no worker has: {jobs} now. Who waits"
-                " for one hears that it failed. Nobody can undo that."
+                f"All jobs of {text(function.name)} are cancelled that no worker has: {jobs} now{more}."
+                " Who waits for one hears that it failed. Nobody can undo that."
             )
             return self._ask(request, function.name, "purge", f"Cancel {jobs}?", words, "Cancel them")
-        purged: acts.Purged = self._acts.purge(request, name).body
-        jobs = number(purged.jobs, "job")
-        return Done(f"{jobs} {verb(purged.jobs, 'is', 'are')} being cancelled", _back(request))
 
-    def drop(self, request: WebRequest, form: Form, name: str) -> Done | Answer:
+        def done(answer: Answer) -> Done:
+            purged: acts.Purged = answer.body
+            jobs = number(purged.jobs, "job")
+            return Done(f"{jobs} {verb(purged.jobs, 'is', 'are')} being cancelled", _back(request))
+
+        return _then(self._acts.purge(request, name), done)
+
+    def drop(self, request: WebRequest, form: Form, name: str) -> Done | Answer | Deferred[Done]:
         """Forget it, if that is meant."""
         if not question.is_sure(form):
             function = function_named(request, name)
@@ -95,8 +101,8 @@ class FunctionForms:
                 " again as soon as somebody uses it."
             )
             return self._ask(request, function.name, "drop", "Forget this function?", words, "Forget it")
-        self._acts.drop(request, name)
-        return Done("The function is forgotten", "/")
+        done = Done("The function is forgotten", "/")
+        return _then(self._acts.drop(request, name), lambda answer: done)
 
     def _ask(self, request: WebRequest, name: bytes, act: str, title: str, words: str, button: str) -> Answer:
         """A page that asks, for those whose browsers do not."""
@@ -146,6 +152,11 @@ class FunctionForms:
 
         Replies(request).created(job, True, told)
         return taken
+
+
+def _then(answer: Answer | Deferred[Answer], done: Callable[[Answer], Done]) -> Done | Deferred[Done]:
+    """What a page says of an act, which other servers may have to do as well."""
+    return answer.addCallback(done) if isinstance(answer, Deferred) else done(answer)
 
 
 def _back(request: WebRequest) -> str:
