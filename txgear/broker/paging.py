@@ -33,10 +33,11 @@ fill that: a read for each job would be slow.
 """
 READ_JOBS: Final = 1000
 """Jobs whose workloads are read at once."""
-READ_ROWS: Final = 500
+READ_ROWS: Final = 2000
 """
 Jobs that are read at once, with their workloads as far as these are L{READ_BYTES}: they come into memory in
-one turn, of some milliseconds.
+one turn, of some milliseconds. Fewer, and workers wait: the store is asked in turn with what is written, and
+where a batch takes thirty milliseconds workers have done more than five hundred jobs meanwhile.
 """
 AHEAD: Final = 4000
 """Jobs of one lane that are read ahead: more than all its workers do until the next are there."""
@@ -216,6 +217,9 @@ class Pager:
         if ready >= AHEAD:
             return 0
         room = max(self._budget - self.memory, self._spare(ready)) // JOB_BYTES
+        if function.bytes:
+            # Those whose workloads are not read with them are looked at once more.
+            room = min(room, self._chunk * function.total // function.bytes)
         return min(max(self._missing(function, priority, ready), room), READ_ROWS)
 
     def check(self, jobs: Iterable[Job]) -> None:

@@ -290,7 +290,7 @@ class RowsTests(PagedTestCase):
         self.start(QUEUE_MEMORY, 1, READ_BYTES // 2, READ_BYTES // 2, 1, 1)
         self.fixture.worker(b"f")
         self.fixture.read()
-        self.assertEqual(self.rows_asked, (b"f", NORMAL, 1, READ_ROWS))
+        self.assertEqual(self.rows_asked, (b"f", NORMAL, 1, 4))
         self.fixture.read()
         self.assertEqual(
             [job.state for job in self.broker.table.jobs.values()], [QUEUED, QUEUED, QUEUED, PAGED, PAGED]
@@ -298,6 +298,22 @@ class RowsTests(PagedTestCase):
         self.assertEqual(self.workloads_asked, [4, 5])
         self.fixture.read()
         self.assertEqual(self.broker.functions.by_name[b"f"].lanes.ready, 5)
+
+    def test_no_more_than_come_with_their_workloads(self) -> None:
+        """What comes without is looked at once more when its workload is read."""
+        self.start(QUEUE_MEMORY, *[READ_BYTES // 4] * 9)
+        self.fixture.worker(b"f")
+        self.fixture.read()
+        self.assertEqual(self.rows_asked, (b"f", NORMAL, 1, 4))
+        self.fixture.read()
+        self.assertEqual(self.broker.functions.by_name[b"f"].lanes.ready, 5)
+
+    def test_as_many_as_there_are_workers_however_large(self) -> None:
+        self.start(QUEUE_MEMORY, *[READ_BYTES] * 9)
+        for _ in range(3):
+            self.fixture.worker(b"f")
+        self.fixture.read()
+        self.assertEqual(self.rows_asked, (b"f", NORMAL, 1, 2))
 
     def test_one_that_is_as_long_as_it_was_is_taken(self) -> None:
         """Somebody has changed the store: that is found where workloads alone are read."""
