@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import blake2b
 from struct import Struct
-from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.protocol.packets import Data, Pieces
@@ -67,6 +67,14 @@ def hash_of(key: Key) -> int:
     return hashed >> (64 - HASH_BITS)
 
 
+_NOBODY: Final[list[Any]] = []
+APART: Final[dict[Key, list[Any]]] = dict.fromkeys(range(-5000, 0), _NOBODY)
+"""
+What is no key of any job: more than jobs come in a few turns. A dict that has these as well grows some turns
+before one that has the same jobs.
+"""
+
+
 class Uniques(Generic[T]):
     """
     The jobs that others may join, whatever their function.
@@ -82,6 +90,11 @@ class Uniques(Generic[T]):
 
     def __len__(self) -> int:
         return sum(len(found) if isinstance(found, list) else 1 for found in self.jobs.values())
+
+    def grow_apart(self) -> None:
+        """Grow in another turn than the table of the jobs by their numbers, from now on; see L{APART}."""
+        if -1 not in self.jobs:
+            self.jobs.update(APART)
 
     def find(self, function: object, key: Key) -> T | None:
         """The job of this function with this key."""

@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.model import AskedReply, Function, Job, Peer, Reply
 from txgear.broker.records import LAST_NUMBER
 from txgear.broker.states import DONE
-from txgear.broker.table import MAX_PREFIX, JobTable, check_prefix, job_of_handle, naming_of
+from txgear.broker.table import LONG, MAX_PREFIX, JobTable, check_prefix, job_of_handle, naming_of
 from txgear.broker.tenants import Tenant
+from txgear.broker.uniques import APART
 from txgear.errors import ConfigurationError
 from txgear.protocol.constants import MAX_HANDLE
 from txgear.test.support.broker import make_job
@@ -170,6 +171,27 @@ class RowTests(TableTestCase):
             self.assertIsNone(self.table.take_in(each))
         self.assertEqual((len(self.table), self.table.rows), (2, 0))
         self.assertIs(self.table.by_unique(b"u"), job)
+
+    def test_the_tables_of_very_many_grow_in_different_turns(self) -> None:
+        """Nobody is served meanwhile; each of them copies all that it has."""
+        for number in range(1, LONG + 2):
+            self.add(number, b"%d" % number)
+        tables = self.table.jobs, self.table.uniques.jobs
+        self.let_go(LONG + 2, b"apart")
+        sizes, grown = [*map(getsizeof, tables)], list[list[int]]()
+        for number in range(LONG + 3, 3 * LONG):
+            job = self.add(number, b"%d" % number)
+            for index, table in enumerate(tables):
+                if getsizeof(table) != sizes[index]:
+                    sizes[index] = getsizeof(table)
+                    grown.append([number, index])
+            self.table.let_go(job)
+        (first, names), (last, numbers) = grown
+        self.assertEqual((names, numbers), (1, 0))
+        self.assertGreater(last - first, len(APART) / 2)
+        self.assertEqual(len(self.table.uniques), LONG + 1)
+        self.table.remove(self.table.jobs[1])
+        self.assertIsNone(self.table.by_unique(b"1"))
 
     def test_another_has_its_name_by_now(self) -> None:
         """Both are to be done; that one may be on its way to the store."""
