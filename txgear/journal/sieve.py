@@ -15,7 +15,7 @@ from rbloom import Bloom
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from txgear.broker.uniques import HASH_BITS, Key, hash_of
+from txgear.broker.uniques import HASH_BITS, Key, hash_of, hashes_of
 from txgear.journal.link import Link
 from txgear.journal.timer import Timer
 
@@ -173,7 +173,7 @@ class Sieve:
 
     def hide_all(self, keys: Iterable[Key]) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
-        hashes = list(map(hash_of, keys))
+        hashes = hashes_of(keys)
         if self._new is not None:
             self._new.update(self._new.others(hashes))
         if self._blind:

@@ -354,8 +354,11 @@ class JobServer:
         if reply is None or self.journal is None:
             self.outbox.send(peer, JOB_CREATED, job.handle)
         else:
-            pending = self.journal.pending_bytes + (self.broker.lookups.bytes if reply.asked else 0)
-            self.outbox.hold(peer, reply, self.journal.crowded or pending > self.settings.queue_memory)
+            pending, crowded = self.journal.pending_bytes, False
+            if reply.asked:
+                pending += self.broker.lookups.bytes
+                crowded = self.journal.crowded
+            self.outbox.hold(peer, reply, crowded or pending > self.settings.queue_memory)
         if not background and job.ended:
             self.broker.repeat(peer, job)
 

@@ -121,15 +121,15 @@ class Parts:
             return self.home
         return self._places[bisect(self._firsts, number) - 1]
 
-    def new_rows(
+    def new_columns(
         self, new_jobs: Sequence[NewJob], tally: Tally, *, narrow: bool = False
-    ) -> list[tuple[Any, ...]]:
-        """As L{Places.new_rows}; some may have got their numbers before the last part came."""
+    ) -> list[Sequence[Any]]:
+        """As L{Places.new_columns}; some may have got their numbers before the last part came."""
         first = self._firsts[-1]
         if len(self._places) == 1 or all(job.number >= first for job, _ in new_jobs):
-            return self.home.new_rows(new_jobs, tally, narrow=narrow)
-        rows = (self.places(new[0].number).new_rows([new], tally, narrow=narrow) for new in new_jobs)
-        return list(chain.from_iterable(rows))
+            return self.home.new_columns(new_jobs, tally, narrow=narrow)
+        each = [self.places(new[0].number).new_columns([new], tally, narrow=narrow) for new in new_jobs]
+        return [list(chain.from_iterable(columns)) for columns in zip(*each, strict=True)]
 
     def lanes(self, lane: Lane) -> list[int]:
         """The numbers of a lane, one in each part."""

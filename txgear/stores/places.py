@@ -4,13 +4,13 @@ What stored jobs are found by: the numbers of their lanes, and of their keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
 from txgear.broker.history import owner_of
 from txgear.broker.records import KINDS, READY, WAITING, JobChange, JobRecord, Lane, NewJob
-from txgear.broker.uniques import HASH_BITS, hash_of
+from txgear.broker.uniques import HASH_BITS, hash_of, hashes_of
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.stores.schema import inserted_columns, jobs
 
@@ -106,53 +106,55 @@ class Places:
         """The number of a lane."""
         return self.base(lane.function, lane.tenant) + lane.kind
 
-    def new_rows(
+    def new_columns(
         self, new_jobs: Sequence[NewJob], tally: Tally, *, narrow: bool = False
-    ) -> list[tuple[Any, ...]]:
+    ) -> list[Sequence[Any]]:
         """
-        The rows of new jobs, which are counted.
+        What is to be written of new jobs, which are counted. It is done column by column, as that takes less
+        than half of what it takes job by job.
 
+        @param new_jobs: at least one.
         @param narrow: whether there are few segments.
-        @return: the values of L{inserted_columns}.
+        @return: of each of L{inserted_columns} the values of all jobs.
         """
-        rows = []
-        segments = NARROW if narrow else WIDE
+        columns = list(zip(*[job for job, _ in new_jobs], strict=True))
+        # What each has as one column.
+        jobs: Any = JobRecord._make(columns)
         # Nearly all are of one lane, or of a few.
-        lanes: dict[tuple[bytes, bytes | None, int], int] = {}
-        counts: dict[int, list[int]] = {}
-        for job, _ in new_jobs:
-            function, unique, kind, history = job.function, job.unique, job.kind, job.history
-            if kind == READY:
-                kind = WAITING if job.due else job.priority
-            lane = lanes.get((function, history, kind))
-            if lane is None:
-                lane = lanes[function, history, kind] = self.named(job, kind, tally)
-                counts.setdefault(lane, [])
-            counts[lane].append(job.size)
-            if not unique:
-                ukey = None
-            elif unique == UNIQUE_FROM_WORKLOAD:
-                ukey = ukey_of(job, segments)
-            else:
-                ukey = (job.number >> SEGMENT_BITS & segments) << HASH_BITS | hash_of(unique)
-            rows.append((*job[:COPIED], lane, ukey, job.wake or job.due))
-        for lane, sizes in counts.items():
-            tally.add(lane, len(sizes), sum(sizes))
-        return rows
+        named = list(zip(jobs.function, jobs.history, jobs.kind, jobs.priority, map(bool, jobs.due)))  # noqa: B905
+        numbered = {each: self._named(*each, tally) for each in set(named)}
+        lanes = [numbered[each] for each in named]
+        if len(numbered) == 1:
+            tally.add(lanes[0], len(lanes), sum(jobs.size))
+        else:
+            for lane, size in zip(lanes, jobs.size, strict=True):
+                tally.add(lane, 1, size)
+        segments = NARROW if narrow else WIDE
+        ukeys: list[int | None]
+        if b"" in jobs.unique or UNIQUE_FROM_WORKLOAD in jobs.unique:
+            ukeys = [ukey_of(job, segments) for job, _ in new_jobs]
+        else:
+            ukeys = [
+                (number >> SEGMENT_BITS & segments) << HASH_BITS | hashed
+                for number, hashed in zip(jobs.number, hashes_of(jobs.unique), strict=True)
+            ]
+        wakes = [wake or due for wake, due in zip(jobs.wake, jobs.due, strict=True)]
+        return [*columns[:COPIED], lanes, ukeys, wakes]
 
-    def named(self, job: JobRecord, kind: int, tally: Tally) -> int:
+    def _named(
+        self, function: bytes, history: bytes | None, kind: int, priority: int, delayed: bool, tally: Tally
+    ) -> int:
         """The number of a job's lane, whose names are noted."""
-        tenant = tenant_of(job.history)
-        base = self.base(job.function, tenant)
-        tally.names[base] = job.function, tenant, self._part
+        if kind == READY:
+            kind = WAITING if delayed else priority
+        tenant = tenant_of(history)
+        base = self.base(function, tenant)
+        tally.names[base] = function, tenant, self._part
         return base + kind
 
     def count(self, job: JobRecord, tally: Tally) -> int:
         """Count a job, and return the number of its lane."""
-        kind = job.kind
-        if kind == READY:
-            kind = WAITING if job.due else job.priority
-        lane = self.named(job, kind, tally)
+        lane = self._named(job.function, job.history, job.kind, job.priority, bool(job.due), tally)
         tally.add(lane, 1, job.size)
         return lane
 
@@ -187,8 +189,3 @@ def tenant_of(history: bytes | None) -> str:
     except ValueError:
         # It is for those who take the job up to say so.
         return ""
-
-
-def segments_of(rows: Iterable[Sequence[Any]]) -> set[int]:
-    """The segments in which the keys of new rows are."""
-    return {row[-2] >> HASH_BITS for row in rows if row[-2] is not None}

@@ -29,7 +29,7 @@ from txgear.broker.records import (
 )
 from txgear.broker.states import DONE
 from txgear.broker.uniques import HASH_BITS, hash_of
-from txgear.stores.places import SEGMENTS, segment_of, segments_of
+from txgear.stores.places import SEGMENTS, segment_of
 from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE, jobs
 from txgear.stores.statements import parameter
 
@@ -95,14 +95,15 @@ class Questions:
         """Whether there may be some more: each costs every look-up a step."""
         return self._look_at <= 2 * FEW_SEGMENTS
 
-    def came(self, cursor: DBAPICursor, rows: Sequence[Sequence[Any]]) -> None:
+    def came(self, cursor: DBAPICursor, numbers: Sequence[int], ukeys: Sequence[int | None]) -> None:
         """
         Jobs are about to be inserted.
 
-        @param rows: the values of L{inserted_columns<txgear.stores.schema.inserted_columns>}.
+        @param numbers: theirs; there may be none.
+        @param ukeys: what L{txgear.stores.places} makes of their keys.
         """
         self._look(cursor)
-        self._segments.update(segments_of(rows))
+        self._segments.update({ukey >> HASH_BITS for ukey in ukeys if ukey is not None})
 
     def changed(self, cursor: DBAPICursor, changes: Sequence[JobChange]) -> None:
         """Jobs are about to get other keys."""

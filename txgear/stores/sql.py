@@ -568,10 +568,13 @@ class SqlStore:
                     )
 
     def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob], tally: Tally) -> None:
-        jobs = self._parts.new_rows(new_jobs, tally, narrow=self._questions.few_segments)
-        self._questions.came(cursor, jobs)
+        if not new_jobs:
+            self._questions.came(cursor, (), ())
+            return
+        columns = self._parts.new_columns(new_jobs, tally, narrow=self._questions.few_segments)
+        self._questions.came(cursor, columns[0], columns[-2])
         weights = [ROW_BYTES + len(job.function) for job, _ in new_jobs]
-        self._statements.insert(cursor, schema.jobs, jobs, weights)
+        self._statements.insert_jobs(cursor, columns, weights)
         if histories := [history_update(job) for job, _ in new_jobs if job.history is not None]:
             self._statements.update(cursor, histories)
         rows = [(job.number, bytes(workload)) for job, workload in new_jobs if workload]

@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import URL, Connection, Index, LargeBinary, Table, cast, func, literal_column, select
+from sqlalchemy import URL, Connection, Index, LargeBinary, cast, func, literal_column, select
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 from twisted.logger import Logger
 
@@ -88,17 +88,14 @@ class SQLiteStatements(Statements):
         self._new_columns = [column.name for column in inserted_columns(jobs)]
         self._alike_text = lru_cache(TEXTS)(self._make_alike)
 
-    def insert(
-        self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]
+    def insert_jobs(
+        self, cursor: DBAPICursor, columns: Sequence[Sequence[Any]], weights: Sequence[int]
     ) -> None:
-        if table is not jobs:
-            super().insert(cursor, table, rows, weights)
-            return
         for run in row_slices(weights, self.most_bytes):
-            columns = list(zip(*rows[run], strict=True))
             # Their numbers are told of each, even if they are alike: then that is refused.
-            same, others, names = [], columns[:1], self._new_columns[:1]
-            for name, values in zip(self._new_columns[1:], columns[1:], strict=True):
+            same, others, names = [], [columns[0][run]], self._new_columns[:1]
+            for name, column in zip(self._new_columns[1:], columns[1:], strict=True):
+                values = column[run]
                 first = values[0]
                 # Of most of those that differ already the last one does.
                 if first == values[-1] and values.count(first) == len(values):

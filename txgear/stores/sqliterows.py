@@ -80,12 +80,12 @@ class SQLiteQuestions(Questions):
     def forget(self) -> None:
         self._keys.forget()
 
-    def came(self, cursor: DBAPICursor, rows: Sequence[Sequence[Any]]) -> None:
+    def came(self, cursor: DBAPICursor, numbers: Sequence[int], ukeys: Sequence[int | None]) -> None:
         # Before they come: what has ended by now is not put there.
         while self.place(cursor):
             pass
-        if rows:
-            self._keys.came(cursor, [row[0] for row in rows], [row[-2] for row in rows])
+        if numbers:
+            self._keys.came(cursor, numbers, ukeys)
 
     def changed(self, cursor: DBAPICursor, changes: Sequence[JobChange]) -> None:
         self._load(cursor)

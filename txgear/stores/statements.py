@@ -264,6 +264,17 @@ class Statements:
         for count, parameters in self.row_lists(rows, weights):
             cursor.execute(self._insert_text(table, count), parameters)
 
+    def insert_jobs(
+        self, cursor: DBAPICursor, columns: Sequence[Sequence[Any]], weights: Sequence[int]
+    ) -> None:
+        """
+        Insert jobs.
+
+        @param columns: of each of the L{inserted_columns} the values of all jobs.
+        @param weights: bytes of each row.
+        """
+        self.insert(cursor, jobs, list(zip(*columns, strict=True)), weights)
+
     def insert_missing(self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]]) -> int:
         """
         Insert those rows of which the keys have none; rows have no more than L{ROW_BYTES}.

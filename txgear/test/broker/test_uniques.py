@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import Function, Job
-from txgear.broker.uniques import HASH_BITS, Uniques, hash_of, key_of
+from txgear.broker.uniques import HASH_BITS, Key, Uniques, hash_of, hashes_of, key_of
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import make_job
 from txgear.test.support.extras import PROPERTY, given, st
@@ -45,6 +45,11 @@ class HashTests(SynchronousTestCase):
         hashes = {hash_of(b"%d" % number) for number in range(1000)}
         self.assertEqual(len(hashes), 1000)
         self.assertEqual(max(hashes).bit_length(), HASH_BITS)
+
+    def test_many_have_the_same_as_each(self) -> None:
+        keys: list[Key] = [b"u", 7, b"", 2**128 - 1, b"u"]
+        self.assertEqual(hashes_of(keys), list(map(hash_of, keys)))
+        self.assertEqual(hashes_of(()), [])
 
 
 class UniquesTests(SynchronousTestCase):

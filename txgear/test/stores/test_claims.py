@@ -71,8 +71,9 @@ class ClaimsTestCase(SynchronousTestCase):
     def write(self, batch: Batch) -> list[StoredValue]:
         """As a store does it, as far as it matters; what values are left."""
         self.connection.commit()
-        rows = Parts(b"").new_rows(batch.new_jobs, Tally())
-        self.statements.insert(self.cursor, schema.jobs, rows, [ROW_BYTES] * len(rows))
+        if batch.new_jobs:
+            columns = Parts(b"").new_columns(batch.new_jobs, Tally())
+            self.statements.insert_jobs(self.cursor, columns, [ROW_BYTES] * len(batch.new_jobs))
         try:
             values = self.claims.take(self.cursor, batch)
         except DoneElsewhere:
