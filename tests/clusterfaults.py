@@ -142,15 +142,15 @@ def server_frozen(trouble: Trouble) -> Times:
     name = _name()
     server = trouble.world.servers[name]
     gone, before = _Gone(trouble, name), _begun(server)
-    server.signal(signal.SIGSTOP)
+    server.pause()
     try:
         elsewhere = gone.elsewhere()
         with trouble.load.asking(name):
             time.sleep(max(gone.at + LONGER - time.time(), 0.0))
-            server.signal(signal.SIGCONT)
+            server.resume()
             wait_until(lambda: _begun(server) > before, PATIENCE, what="a start anew")
     finally:
-        server.signal(signal.SIGCONT)
+        server.resume()
     return Times(elsewhere)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from crashpeers import Gone, Line
-from hostile import AGAIN, KEPT, WRITTEN, Peer, Seen, handles, summary
+from hostile import AGAIN, KEPT, Peer, Seen, echo, handles, summary, wait_until_written
 from processes import Server, wait_until
 from wirepeer import P, packet
 
@@ -24,7 +24,7 @@ PAUSE: Final = 0.1
 #: Seconds after which a worker looks again for a job.
 LOOK: Final = 0.05
 
-#: Seconds without a job after which none is left.
+#: Seconds for which a server has told a worker that there is none, after which none comes any more.
 QUIET: Final = 1.0
 
 
@@ -54,8 +54,8 @@ class Worker:
 
     def __init__(self, port: int, pause: float = 0.0) -> None:
         self.done: list[tuple[bytes, bytes]] = []
-        #: When it last got one.
-        self.last = time.monotonic()
+        #: Seconds for which it has been told that there is none: a server that is late tells nothing.
+        self.idle = 0.0
         self._line = Line(port, packet(P.CAN_DO, KEPT))
         self._pause = pause
         self._over = threading.Event()
@@ -63,19 +63,25 @@ class Worker:
         self._thread.start()
 
     def _run(self) -> None:
+        since: float | None = None
         try:
             while not self._over.is_set():
                 self._line.send(packet(P.GRAB_JOB))
                 kind, body = self._line.read()
                 if kind == P.NO_JOB:
+                    now = time.monotonic()
+                    since = now if since is None else since
+                    self.idle = now - since
                     # Asleep it could not be stopped.
                     self._over.wait(LOOK)
                     continue
                 handle, _, workload = body.split(b"\0", 2)
-                self.last = time.monotonic()
+                since, self.idle = None, 0.0
                 self.done.append((handle, workload))
                 self._line.send(packet(P.WORK_COMPLETE, handle, b""))
                 self._over.wait(self._pause)
+            # An answer says that the server has read the last end.
+            echo(self._line)
         except Gone:
             return
         finally:
@@ -102,6 +108,10 @@ class Load:
     def handles(self) -> set[bytes]:
         """The handles that were given out."""
         return {one.body for one in self.seen() if one.kept}
+
+    def ended(self) -> set[bytes]:
+        """The handles of the jobs that were done."""
+        return {handle for worker in self._workers for handle, _ in worker.done}
 
     def refused(self) -> list[Seen]:
         """The submits that were refused."""
@@ -138,13 +148,12 @@ class Load:
         workers = [Worker(port) for port in ports]
         self._workers += workers
         wait_until(
-            lambda: all(time.monotonic() > worker.last + QUIET for worker in workers),
+            lambda: all(worker.idle > QUIET for worker in workers) and not any(map(handles, ports)),
             AGAIN,
-            what="the last job",
+            what="the last job: any that are there are not handed out",
         )
         for worker in workers:
             worker.stop()
-        assert not any(handles(port) for port in ports), "jobs are there and not handed out"
 
     def judge(self) -> str:
         """See to it that nothing was lost, done twice, or done though it was refused; the figures."""
@@ -179,7 +188,7 @@ def settle(
     :param again: starts it.
     """
     load.stop()
-    time.sleep(WRITTEN)
+    wait_until_written(server.port)
     server.kill()
     load.drain(again().port)
     tell(f"{name}: {load.judge()}")

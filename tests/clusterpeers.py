@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from clusterbook import OTHER, Book, Grab
@@ -38,7 +38,8 @@ POOL: Final = 50
 #: How many jobs are under way where many are wanted.
 AT_ONCE: Final = 5000
 
-#: Seconds in which each server is to take jobs again, and without a job after which there is none.
+#: Seconds in which each server is to take jobs again, and for which all servers have told their workers that
+#: there is none, after which none comes any more.
 PATIENCE: Final = 40.0
 QUIET: Final = 1.5
 
@@ -46,7 +47,7 @@ QUIET: Final = 1.5
 class Peer(ABC):
     """A thread at one server, which comes back when that has gone.
 
-    :ivar last: when it last asked for what it got, or got what it waits for, by the monotonic clock.
+    :ivar last: when it last asked for what it got, by the monotonic clock.
     """
 
     def __init__(self, name: str, port: int, book: Book) -> None:
@@ -115,20 +116,26 @@ class Worker(Peer):
 
     def __init__(self, name: str, port: int, book: Book, functions: Sequence[bytes]) -> None:
         self._functions = functions
+        #: Seconds for which it has been told that there is none: a server that is late tells nothing.
+        self.idle = 0.0
         super().__init__(name, port, book)
 
     def _attend(self, line: Line) -> None:
         line.send(b"".join(packet(P.CAN_DO, function) for function in self._functions))
+        since, self.idle = None, 0.0
         while not self._over.is_set():
             line.send(packet(P.GRAB_JOB))
             kind, body = _answer(line)
             if kind == P.NO_JOB:
+                now = time.monotonic()
+                since = now if since is None else since
+                self.idle = now - since
                 self._over.wait(LOOK)
                 continue
+            since, self.idle = None, 0.0
             assert kind == P.JOB_ASSIGN, f"a grab was answered with {kind} {body[:200]!r}"
             handle, _, workload = body.split(b"\0", 2)
             self._book.grab(Grab(handle, self._name, time.time()), workload)
-            self.last = time.monotonic()
             self._over.wait(WORK)
             # An answer says that the end was read before; whether it is written nobody says.
             line.send(packet(P.WORK_COMPLETE, handle, b"") + packet(P.ECHO_REQ, handle))
@@ -224,8 +231,11 @@ class Load:
         )
         return time.monotonic() - began
 
-    def stop(self) -> None:
-        """Have all done that is there, and end."""
+    def stop(self, left: Callable[[], int]) -> None:
+        """Have all done that is there, and written, and end.
+
+        :param left: how many jobs are there.
+        """
         for clients in self._clients.values():
             for client in clients:
                 client.stop()
@@ -236,7 +246,7 @@ class Load:
         ]
         workers = [*last, *itertools.chain.from_iterable(self._workers.values())]
         wait_until(
-            lambda: all(time.monotonic() > worker.last + QUIET for worker in workers),
+            lambda: all(worker.idle > QUIET for worker in workers) and not left(),
             PATIENCE,
             what="the last job",
         )

@@ -62,9 +62,6 @@ KINDS: Final[Mapping[str, type[Cluster] | type[Galera]]] = {
 #: How many machines a database has: Patroni's members and etcd, or nodes.
 MACHINES: Final = 3
 
-#: Seconds after the last end of a job in which it is written.
-WRITTEN: Final = 1.5
-
 #: How many things happen before all is done and judged.
 AT_ONCE: Final = 10
 
@@ -151,10 +148,9 @@ def prove(world: World, clock: PythonClock | None, faults: Sequence[Fault], run:
         except AssertionError as problem:
             book.wrong(OTHER, f"{problem}\n{world.log()}")
         try:
-            load.stop()
+            load.stop(world.left)
         except AssertionError as problem:
             book.wrong(OTHER, f"{problem}\n{world.log()}")
-        time.sleep(WRITTEN)
         if not world.calm:
             book.wrong(OTHER, f"a traceback in the log of a server\n{world.log()}")
         counts, problems = judge(book, world.owned(), world.writes(), world.left())
@@ -249,10 +245,9 @@ def long_queue(jobs: int, times: int, folder: Path) -> Run:
                 run.times += 1
                 run.elsewhere.append(found - killed)
                 world.start(owner)
-            load.stop()
+            load.stop(lambda: world.left(KEPT))
             for worker in workers:
                 worker.stop()
-            time.sleep(WRITTEN)
         except AssertionError as problem:
             book.wrong(OTHER, f"{problem}\n{world.log()}")
         run.counts, run.problems = judge(book, world.owned(), (), 0)

@@ -142,6 +142,7 @@ class World(ABC):
         with self._stack:
             self._arrive()
             self.lines = [self._line(database) for database in self.databases()]
+            self._stack.callback(self._kill_servers)
             for name in NAMES:
                 self.start(name)
                 if name == NAMES[0]:
@@ -152,11 +153,13 @@ class World(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._stack:
-            for server in self._all:
-                # Nobody will miss anything.
-                if server.running:
-                    server.kill()
+        self._stack.close()
+
+    def _kill_servers(self) -> None:
+        for server in self._all:
+            # Nobody will miss anything.
+            if server.running:
+                server.kill()
 
     def _line(self, database: Database) -> LineBetween:
         line = LineBetween(database.port, database.address)

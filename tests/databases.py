@@ -26,7 +26,7 @@ import psycopg
 import pymysql
 
 from machines import ANYBODY, OUTSIDE, Machine
-from processes import free_port, wait_until
+from processes import free_port, holds_still, wait_until
 
 #: Seconds for making a server's files, for its start with recovery, and for its orderly end.
 PATIENCE: Final = 60.0
@@ -206,16 +206,14 @@ class Service(ABC):
         """End all its processes at once, as a power cut would; it can be started again."""
         if self._process is None or not self.running:
             return
-        # Held, it starts nothing more while its children are counted.
-        self._signal([self._process.pid], signal.SIGSTOP)
-        self._end(processes(self._process.pid))
+        self._end(self._held())
         self._process.wait()
 
     def pause(self) -> None:
-        """Make all its processes hold still; the system goes on taking connections for it."""
-        assert self._process is not None, f"{self.name} was not started"
-        self._signal([self._process.pid], signal.SIGSTOP)
-        self._signal(processes(self._process.pid), signal.SIGSTOP)
+        """Make all its processes hold still, and return when they do; the system goes on taking connections
+        for it.
+        """
+        self._held()
 
     def resume(self) -> None:
         """Let it go on; nothing if it is not paused."""
@@ -265,6 +263,19 @@ class Service(ABC):
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    def _held(self) -> list[int]:
+        """All its processes, which hold still: who does starts no others while they are counted."""
+        held: list[int] = []
+        while more := [pid for pid in processes(self.pid) if pid not in held]:
+            self._hold(more)
+            held += more
+        return held
+
+    def _hold(self, pids: Sequence[int]) -> None:
+        """Make these processes hold still, and wait for that."""
+        self._signal(pids, signal.SIGSTOP)
+        wait_until(lambda: all(map(holds_still, pids)), what=f"{self.name} that holds still")
 
     def _end(self, pids: Sequence[int]) -> None:
         """End these processes at once, and wait for that."""
@@ -520,6 +531,8 @@ class MariaDB(Database):
             database=database,
             autocommit=True,
             connect_timeout=CONNECT,
+            # One that stands still takes connections.
+            read_timeout=PATIENCE,
         )
 
     def _populate(self) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final
 
+import pymysql
+
 from databases import PATIENCE, MariaDB
 from machines import AMONG, Machine
 from processes import free_port, wait_until
@@ -83,7 +85,18 @@ class Node(MariaDB):
     @property
     def takes_part(self) -> bool:
         """It is one of the majority, and has all that the others have."""
-        return self.status("wsrep_ready") == "ON" and self.status("wsrep_local_state_comment") == "Synced"
+        return self._says("wsrep_ready", "ON") and self._says("wsrep_local_state_comment", "Synced")
+
+    def knows(self, size: int) -> bool:
+        """It knows of so many nodes, itself among them."""
+        return self._says("wsrep_cluster_size", str(size))
+
+    def _says(self, name: str, value: str) -> bool:
+        try:
+            return self.status(name) == value
+        except pymysql.OperationalError:
+            # It has just ended, or takes no connections yet.
+            return False
 
     def _accepts(self) -> bool:
         return super()._accepts() and self.takes_part
@@ -234,7 +247,7 @@ class Galera:
 
         def complete() -> bool:
             there = [node for node in self.nodes if node.running and node.takes_part]
-            return len(there) == size and {node.status("wsrep_cluster_size") for node in there} == {str(size)}
+            return len(there) == size and all(node.knows(size) for node in there)
 
         wait_until(complete, PATIENCE, what=f"a cluster of {size} nodes")
 

@@ -17,6 +17,8 @@ from typing import Final, NamedTuple
 from crashbook import Book, Record
 from crashpeers import Gone, Grabber, Line
 from processes import PATIENCE, Server, wait_until
+from txgear.cli.base.api import Api, path_of
+from txgear.cli.base.places import Place
 from wirepeer import P, packet
 
 #: Seconds between two requests of one peer.
@@ -29,9 +31,6 @@ ALL_WITHIN: Final = 0.25
 
 #: Seconds in which a job must be kept again once the store is there: a submit's time, and between attempts.
 AGAIN: Final = 5.0 + 5.0 + PATIENCE
-
-#: Seconds after which the end of a job is kept, the store being well.
-WRITTEN: Final = 1.2
 
 #: The function whose jobs are kept.
 KEPT: Final = b"kept"
@@ -190,6 +189,15 @@ def handles(port: int) -> dict[bytes, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
+def wait_until_written(port: int) -> None:
+    """Wait until the store has all that a server was told: whoever has told it has had an answer since."""
+    with contextlib.closing(Api(Place(str(port), "127.0.0.1", port))) as api:
+        wait_until(
+            lambda: api.get(path_of("store"))["pending_changes"] == 0,
+            what="a store that has all",
+        )
+
+
 class Outage:
     """A server whose store is away for a while, and those who are at it.
 
@@ -269,7 +277,8 @@ class Outage:
         """Wait until jobs are taken again, let the server be killed, and look what is there; the figures."""
         wait_until(
             lambda: all(
-                client.seen[-1].kept and client.seen[-1].at > self._ended for client in self._clients
+                client.seen and client.seen[-1].kept and client.seen[-1].at > self._ended
+                for client in self._clients
             ),
             AGAIN,
             what="a job that is kept again by each client",
@@ -278,9 +287,10 @@ class Outage:
         times = self._witnesses.judge()
         for client in self._clients:
             self.seen += client.stop()
+        echo(self._worker.line)
         self._worker.line.close()
         self._expected.update({one.body: 0 for one in self.seen if one.kept})
-        time.sleep(WRITTEN)
+        wait_until_written(self.server.port)
         self.server.kill()
         return (
             f"{self.name}, away for {self._ended - self._began:.1f} s: submits kept in "

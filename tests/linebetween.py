@@ -10,6 +10,9 @@ from typing import Final
 #: Seconds that a thread of it waits for nothing, at the most.
 TURN: Final = 0.2
 
+#: Seconds in which the other end must be there: what is sent to it may get lost.
+CONNECT: Final = 10.0
+
 
 class LineBetween:
     """
@@ -82,10 +85,11 @@ class LineBetween:
             except OSError:
                 return
             try:
-                far = socket.create_connection(self._server)
+                far = socket.create_connection(self._server, CONNECT)
             except OSError:
                 near.close()
                 continue
+            far.settimeout(None)
             with self._lock:
                 if self._is_cut:
                     near.close()

@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final
@@ -42,7 +43,9 @@ STANDBY: Final = "standby"
 
 
 def ask(method: str, host: str, path: str, what: Any = None) -> tuple[int, Any]:
-    """Ask an HTTP server of ours; the status, and what it says. Nobody there is an OSError."""
+    """Ask an HTTP server of ours; the status, and what it says. Nobody there, or no whole answer, is an
+    OSError.
+    """
     request = Request(
         f"http://{host}{path}", None if what is None else json.dumps(what).encode(), method=method
     )
@@ -52,6 +55,8 @@ def ask(method: str, host: str, path: str, what: Any = None) -> tuple[int, Any]:
     except HTTPError as error:
         with error:
             status, text = error.code, error.read()
+    except HTTPException as error:
+        raise ConnectionError(f"{host} has ended within its answer") from error
     try:
         return status, json.loads(text)
     except ValueError:
@@ -135,7 +140,7 @@ class Member(Postgres):
     def hold_back(self) -> None:
         """Send nothing more to the standby, until the end."""
         senders = self.execute("SELECT pid FROM pg_stat_replication", self.home)
-        self._signal([pid for (pid,) in senders], signal.SIGSTOP)
+        self._hold([pid for (pid,) in senders])
 
     @property
     def writes(self) -> bool:
@@ -313,8 +318,10 @@ class Cluster:
         that work. One that has stood still tells for a while what was before.
         """
         try:
-            _, said = member.asks("GET", "/cluster")
+            status, said = member.asks("GET", "/cluster")
         except OSError:
+            return {}
+        if status != 200:
             return {}
         return {
             one["name"]: one["role"] for one in said["members"] if one["state"] in ("running", "streaming")
@@ -351,7 +358,11 @@ class Cluster:
             primary = self.primary
             if sorted(self._roles(primary).values()) != wanted:
                 return False
-            return primary.execute("SELECT sync_state FROM pg_stat_replication", primary.home) == follows
+            try:
+                return primary.execute("SELECT sync_state FROM pg_stat_replication", primary.home) == follows
+            except psycopg.OperationalError:
+                # It has just ended being one.
+                return False
 
         wait_until(complete, PATIENCE, what="a primary and a standby")
 

@@ -23,6 +23,10 @@ SERVER_COMMAND: Final = os.environ.get("TXGEAR_TEST_SERVER_COMMAND", "")
 #: Seconds that a program may take to do its part of a test; far more than it needs, for slow machines.
 PATIENCE: Final = 15.0
 
+#: Seconds in which a server comes up: that is no matter of the tests which wait for one, and takes long where
+#: others have the processors.
+COMING_UP: Final = 60.0
+
 #: Seconds between SIGTERM and SIGKILL.
 GRACE: Final = 5.0
 
@@ -47,19 +51,69 @@ def wait_until(predicate: Callable[[], T], timeout: float = PATIENCE, what: str 
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    """A port that nobody listens on now, neither on 127.0.0.1 nor on ::1."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as four:
-            four.bind(("127.0.0.1", 0))
-            port = int(four.getsockname()[1])
-            with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as six:
+class Ports:
+    """Ports for servers that are yet to be started: nobody else takes one of them until then.
+
+    They are none of those that the kernel gives to whoever wants any, as every client does. They come from a
+    block that no other process has that runs tests, one after the other, so that none is soon given again.
+    """
+
+    #: Where they begin: above those that usual services have, and that browsers refuse.
+    FIRST: Final = 12_000
+
+    #: The ports of a block, which are far more than are in use at one time.
+    BLOCK: Final = 400
+
+    def __init__(self) -> None:
+        self._block: range | None = None
+        self._next = 0
+        # What holds a block is a name, which goes with this process, however that ends.
+        self._holder = socket.socket(socket.AF_UNIX)
+
+    def take(self) -> int:
+        """One that nobody listens on now, neither on 127.0.0.1 nor on ::1."""
+        if self._block is None:
+            self._block = self._claim()
+        for _ in self._block:
+            port = self._block[self._next % len(self._block)]
+            self._next += 1
+            if self._is_free(port):
+                return port
+        raise AssertionError(f"no port is free of {self._block}")
+
+    def _claim(self) -> range:
+        ephemeral, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+        # Where the kernel gives away nearly all of them there is nothing better than some of those.
+        end = ephemeral if ephemeral > self.FIRST + self.BLOCK else 2**16
+        for first in range(self.FIRST, end - self.BLOCK, self.BLOCK):
+            try:
+                self._holder.bind(f"\0txgear-tests-ports-{first}")
+            except OSError as problem:
+                if problem.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return range(first, first + self.BLOCK)
+        raise AssertionError("others who run tests have all ports")
+
+    @staticmethod
+    def _is_free(port: int) -> bool:
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family, socket.SOCK_STREAM) as tried:
                 try:
-                    six.bind(("::1", port))
+                    tried.bind((host, port))
                 except OSError as problem:
+                    # A machine may have no ::1.
                     if problem.errno == errno.EADDRINUSE:
-                        continue
-            return port
+                        return False
+        return True
+
+
+_ports: Final = Ports()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now, and that nobody else is given soon."""
+    return _ports.take()
 
 
 def twistd() -> list[str]:
@@ -124,6 +178,16 @@ def run(
         timeout=timeout,
         check=False,
     )
+
+
+def holds_still(pid: int) -> bool:
+    """All threads of a process are stopped, as they are not at once by SIGSTOP; or it has ended."""
+    try:
+        tasks = [place.read_text() for place in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        # One of them has just ended.
+        return not Path(f"/proc/{pid}").exists()
+    return {task.rpartition(")")[2].split()[0] for task in tasks} <= {"T", "t", "Z", "X"}
 
 
 class Throttle:
@@ -218,6 +282,15 @@ class Program:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    def pause(self) -> None:
+        """Make it hold still, and return when it does."""
+        self.signal(signal.SIGSTOP)
+        wait_until(lambda: holds_still(self.pid), what=f"{self.name} that holds still")
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.signal(signal.SIGCONT)
+
     def stop(self) -> int:
         """End the program and its children: SIGTERM, then SIGKILL; the exit status."""
         if self.running:
@@ -303,10 +376,12 @@ class Server(Program):
             command = server_command(self.port, store)
         super().__init__([*command, *options], directory, name, env=env)
         try:
-            wait_until(self._listens, what=f"a server on port {self.port}")
-        except (AssertionError, TimeoutError):
+            wait_until(self._listens, COMING_UP, f"a server on port {self.port}")
+        except (AssertionError, TimeoutError) as problem:
             self.stop()
-            raise AssertionError(f"the server does not listen on port {self.port}:\n{self.log()}") from None
+            raise AssertionError(
+                f"the server does not listen on port {self.port}: {problem}\n{self.log()}"
+            ) from None
 
     def _listens(self) -> bool:
         if not self.running:

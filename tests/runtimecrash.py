@@ -318,9 +318,7 @@ class Trial:
     def _send(self, pattern: str, number: int) -> int:
         pid = self._some(pattern)
         if pid:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
+            if not _told(pid, number):
                 return 0
             self._note(f"{signal.Signals(number).name} to {pid}")
         return pid
@@ -406,8 +404,7 @@ class Trial:
         now = time.monotonic()
         for each in [each for each in self._stopped if all or each[0] <= now]:
             self._stopped.remove(each)
-            if each[1] in self._processes():
-                os.kill(each[1], signal.SIGCONT)
+            if each[1] in self._processes() and _told(each[1], signal.SIGCONT):
                 self._note(f"SIGCONT to {each[1]}")
         if self._mend_at is not None and (all or self._mend_at <= now):
             self._mend_at = None
@@ -478,7 +475,7 @@ class Trial:
         for pid, title in self._processes().items():
             found.append(f"{pid} {title}: {_state(pid)}")
             if f"runtime: {NAME}-" in title:
-                os.kill(pid, signal.SIGUSR2)
+                _told(pid, signal.SIGUSR2)
         time.sleep(1)
         log = (self._runtime.stdout + self._runtime.stderr).decode(errors="replace")
         return "\n".join([*found, "log:", log[-LOG_SHOWN:]])
@@ -524,10 +521,19 @@ class Trial:
         """End all that there is."""
         self._line.mend()
         for pid in self._processes():
-            os.kill(pid, signal.SIGKILL)
+            _told(pid, signal.SIGKILL)
         self._runtime.stop()
         self._server.stop()
         self._line.close()
+
+
+def _told(pid: int, number: int) -> bool:
+    """Send a process a signal; whether it was still there."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _state(pid: int) -> str:

@@ -287,7 +287,7 @@ def test_frozen_server(shop: Shop) -> None:
     """One that does not answer holds up neither the screen nor the keys."""
     with Terminal(shop.command("--timeout=3")) as terminal:
         terminal.shows("photo.scale")
-        shop.server.signal(signal.SIGSTOP)
+        shop.server.pause()
         try:
             terminal.press("?")
             terminal.shows("select a row")
@@ -298,7 +298,7 @@ def test_frozen_server(shop: Shop) -> None:
             assert terminal.end() == 0
             assert time.monotonic() - began < 2
         finally:
-            shop.server.signal(signal.SIGCONT)
+            shop.server.resume()
 
 
 def test_several_servers(shop: Shop, own: Callable[..., Shop]) -> None:

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from databases import Database
-from processes import Server, Servers, wait_until
-from wirepeer import P
+from processes import PATIENCE, Server, Servers, wait_until
+from wirepeer import Closed, P
 
 pytestmark = pytest.mark.txgear_only
 
@@ -69,17 +69,17 @@ def test_one_that_stands_still(start_server: Servers, database: Database) -> Non
     jobs = submitted(first)
     waiting = first.connect()
     waiting.can_do(b"f")
-    first.signal(signal.SIGSTOP)
+    first.pause()
     try:
         waiting.send(P.GRAB_JOB)
         assert handed_out(second, 1, TAKEN_OVER + 5) == jobs[:1]
     finally:
-        first.signal(signal.SIGCONT)
+        first.resume()
     # It may say that it has none before it ends the connection; and hands out none that another one has.
-    with contextlib.suppress(EOFError, ConnectionError):
-        assert waiting.read().type == P.NO_JOB
+    with contextlib.suppress(Closed):
+        assert waiting.read(PATIENCE).type == P.NO_JOB
     assert handed_out(second, len(jobs) - 1, 5) == jobs[1:]
-    wait_until(lambda: first.log().count("is ready") == 2, 10, what="a start anew")
+    wait_until(lambda: first.said().count(b"is ready") == 2, what="a start anew")
     assert handed_out(first, 1, 2) == []
     again = submitted(first)
     assert handed_out(first, len(again), 5) == again

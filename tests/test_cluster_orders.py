@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 import time
@@ -185,7 +184,7 @@ def test_a_server_that_stands_still_and_dies(start: Start) -> None:
     waiting = threading.Thread(target=wait_for_it)
     waiting.start()
     wait_until(lambda: two.database.execute("SELECT 1 FROM txgear_orders"), what="an order")
-    two.a.signal(signal.SIGSTOP)
+    two.a.pause()
     other = two.api()
     assert b"".join(other.open(path_of("jobs", done, "result")).pieces()) == b"kept"
     other.close()

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.txgear_only
 
 
 def lines(program: Program, word: str) -> list[list[str]]:
-    """The lines of this kind that it has printed, without that word."""
-    printed = (line.split() for line in program.stdout.decode().splitlines())
+    """The lines of this kind that it has printed, without that word; one that it prints just now is none."""
+    printed = (line.split() for line in program.stdout.decode().split("\n")[:-1])
     return [rest for first, *rest in printed if first == word]
 
 

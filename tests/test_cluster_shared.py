@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from databases import Database
-from processes import Server, Servers, wait_until
+from processes import PATIENCE, Server, Servers, wait_until
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -108,13 +107,13 @@ class Crew:
         self.begun: Counter[tuple[bytes, int]] = Counter()
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads: defaultdict[int, list[threading.Thread]] = defaultdict(list)
 
     def work(self, server: Server, function: bytes, seconds: float, workers: int) -> None:
         """Have so many workers do these jobs there, each for so long."""
         for _ in range(workers):
             thread = threading.Thread(target=self._work, args=[server.port, function, seconds])
-            self._threads.append(thread)
+            self._threads[server.port].append(thread)
             thread.start()
 
     def _work(self, port: int, function: bytes, seconds: float) -> None:
@@ -142,10 +141,17 @@ class Crew:
                 except (ConnectionError, AssertionError):
                     return
 
+    def leave(self, server: Server) -> None:
+        """Wait until those at a server that was killed have noticed it."""
+        for thread in self._threads[server.port]:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
     def end(self) -> None:
         self._ended.set()
-        for thread in self._threads:
-            thread.join()
+        for threads in self._threads.values():
+            for thread in threads:
+                thread.join()
 
 
 def test_limits_of_all(start_server: Servers, postgres: Database, tmp_path: Path) -> None:
@@ -176,8 +182,10 @@ def test_limits_of_all(start_server: Servers, postgres: Database, tmp_path: Path
         wait_until(lambda: all(crew.begun[b"one", server.port] for server in (first, second)), 12)
         assert crew.most[b"one"] == 1
         assert crew.most[b"four"] == 4
-        second.signal(signal.SIGKILL)
+        second.kill()
         killed = time.monotonic()
+        # What they were at counts until then.
+        crew.leave(second)
         crew.most[b"four"] = 0
         at_first = crew.begun[b"one", first.port]
         wait_until(lambda: crew.most[b"four"] == 4, LEASE + 4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -264,12 +263,12 @@ def test_cluster(browser: Browser, start_server: Servers, postgres: Database) ->
     expect(rows.nth(2)).to_contain_text("gear-c.example:4730")
     # What a server says of itself comes with its next beat but one, at the latest.
     expect(rows.nth(1).locator("td").nth(2)).to_have_text("4")
-    others[1].signal(signal.SIGSTOP)
+    others[1].pause()
     try:
         expect(rows.nth(2)).to_contain_text("no sign of life")
         picture(tab, "cluster")
     finally:
-        others[1].signal(signal.SIGCONT)
+        others[1].resume()
     expect(rows.nth(2)).to_contain_text("alive")
     tab.check_looks((LOOKS[0], LOOKS[3]))
     tab.is_calm()

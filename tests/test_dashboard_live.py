@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,11 +97,11 @@ def test_server_hangs(start: Callable[[str], Server], tab: Tab) -> None:
     page = tab.open("/")
     line = page.locator("#line")
     expect(line).to_have_text(LIVE, timeout=AT_ONCE)
-    server.signal(signal.SIGSTOP)
+    server.pause()
     try:
         expect(line).to_have_text(GONE, timeout=SOON)
     finally:
-        server.signal(signal.SIGCONT)
+        server.resume()
     expect(line).to_have_text(LIVE, timeout=SOON)
 
 

@@ -245,7 +245,7 @@ def test_old_server_dies(place: Place, moment: str) -> None:
     place.submit()
     new = place.predecessor()
     if moment == "told to end":
-        os.kill(server.pid, signal.SIGSTOP)
+        server.pause()
         asked = threading.Thread(target=new.end)
         asked.start()
         server.kill()
@@ -323,13 +323,13 @@ def test_two_new_servers_at_once(place: Place) -> None:
 def test_old_server_that_stands_still(place: Place) -> None:
     """One that does not answer is waited for for five seconds; it goes on when it can."""
     server = place.start()
-    os.kill(server.pid, signal.SIGSTOP)
+    server.pause()
     try:
         assert place.fails() == (
             f"--handover {place.path}: the server there does not answer within 5 seconds"
         )
     finally:
-        os.kill(server.pid, signal.SIGCONT)
+        server.resume()
     assert place.serving() == server.pid
 
 

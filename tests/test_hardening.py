@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -174,12 +173,12 @@ def test_the_backlog_of_an_endpoint_string(start_server: Servers) -> None:
         f"--listen=tcp:{own}:interface=127.0.0.1:backlog=20",
         "--backlog=150",
     )
-    server.signal(signal.SIGSTOP)
+    server.pause()
     try:
         assert 150 <= connects(plain, 200) < 160
         assert 20 <= connects(own, 200) < 30
     finally:
-        server.signal(signal.SIGCONT)
+        server.resume()
 
 
 def connects(port: int, count: int) -> int:

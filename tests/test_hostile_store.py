@@ -22,7 +22,17 @@ import pytest
 from crashbook import Book
 from crashpeers import Grabber, Line
 from databases import PASSWORD, Database
-from hostile import KEPT, WRITTEN, Outage, Peer, Witnesses, background, handles, summary
+from hostile import (
+    KEPT,
+    Outage,
+    Peer,
+    Witnesses,
+    background,
+    echo,
+    handles,
+    summary,
+    wait_until_written,
+)
 from processes import Server, Servers, wait_until
 from txgear.test.stores.test_sqlite import damage
 from wirepeer import P, packet
@@ -165,8 +175,9 @@ def test_workload_that_cannot_be_read(tell: Tell, start_server: Servers, tmp_pat
     assert any(row == b"unreadable\tyes" for row in operator.lines(b"job " + bad))
     assert operator.word(b"cancel job " + bad) == b"OK"
     operator.close()
+    echo(worker.line)
     worker.line.close()
-    time.sleep(WRITTEN)
+    wait_until_written(server.port)
     server.kill()
     assert set(handles(start_server(store=url).port)) == {one.body for one in seen}
     tell(f"sqlite, a damaged page: {len(done)} of {len(workloads)} jobs done meanwhile; {times}")
@@ -304,9 +315,10 @@ def fill(tell: Tell, server: Server, name: str, more_room: Callable[[], object])
     # The first one waits for what becomes of its job, and so does one now and then, as a probe.
     assert max(refusals) < TIMEOUT + LATE
     assert statistics.median(refusals) < AT_ONCE
+    echo(worker.line)
     worker.line.close()
     line.close()
-    time.sleep(WRITTEN)
+    wait_until_written(server.port)
     server.kill()
     return kept
 

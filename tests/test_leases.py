@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -89,13 +88,13 @@ def test_one_that_was_stopped(database: Database, stores: list[SqlStore], start_
     peer = server.connect(timeout=30.0)
     submits = b"".join(packet(P.SUBMIT_JOB_BG, b"f", b"", b"%d" % number) for number in range(JOBS))
     peer.send_raw(submits)
-    server.signal(signal.SIGSTOP)
+    server.pause()
     try:
         peer.send_raw(submits)
         assert seconds_to_open(stores[0]) >= LENGTH - 2.5
         found = numbers(database)
     finally:
-        server.signal(signal.SIGCONT)
+        server.resume()
     assert server.wait(30.0) == 1
     assert b"is lost to this server: another server has taken it" in server.said()
     assert numbers(database) == found

@@ -73,12 +73,12 @@ def test_watchdog(programs: Programs, manager: Manager) -> None:
         manager.until("WATCHDOG")
         moments.append(time.monotonic())
     assert 0.8 < moments[-1] - moments[0] < 1.5
-    server.signal(signal.SIGSTOP)
+    server.pause()
     try:
         with pytest.raises(TimeoutError):
             hears_for_ever(manager)
     finally:
-        server.signal(signal.SIGCONT)
+        server.resume()
     manager.until("WATCHDOG")
 
 

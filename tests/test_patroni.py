@@ -13,7 +13,6 @@ from typing import Final
 import pytest
 
 from clusterload import Load, settle
-from hostile import WRITTEN
 from patronicluster import Cluster
 from processes import Servers, wait_until
 
@@ -51,8 +50,13 @@ def test_killed_while_a_commit_waits(tell: Tell, patroni: Cluster, start_server:
     load.wait_for_kept()
     # What has ended meanwhile would not be written.
     load.rest()
-    time.sleep(WRITTEN)
     primary, standby = patroni.primary, patroni.standby
+    ended = {int(handle.rpartition(b":")[2]) for handle in load.ended()}
+    numbers = "SELECT number FROM txgear_jobs"
+    wait_until(
+        lambda: ended.isdisjoint(number for (number,) in primary.execute(numbers)),
+        what="the ends in the database",
+    )
     standby.pause()
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
     wait_until(lambda: primary.execute(waiting) == [(1,)], what="a commit that waits")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 
@@ -50,9 +49,9 @@ def test_worker_is_stopped(server: Server, programs: Programs, function: str) ->
     peer = server.connect()
     handle = peer.submit(function.encode(), b"")
     peer.expect(P.WORK_COMPLETE, handle, handle)
-    worker.signal(signal.SIGSTOP)
+    worker.pause()
     time.sleep(PAUSE)
-    worker.signal(signal.SIGCONT)
+    worker.resume()
     time.sleep(HEARTBEAT)
     handle = peer.submit(function.encode(), b"")
     peer.expect(P.WORK_COMPLETE, handle, handle)
@@ -69,12 +68,12 @@ def test_client_is_stopped(server: Server, programs: Programs, function: str) ->
         job = worker.grab_soon()
         # An echo is under way now and then, whenever it is stopped.
         time.sleep(HEARTBEAT)
-        client.signal(signal.SIGSTOP)
+        client.pause()
         time.sleep(PAUSE)
         if answer_first:
             worker.complete(job, b"the result")
             worker.sync()
-        client.signal(signal.SIGCONT)
+        client.resume()
         time.sleep(HEARTBEAT)
         if not answer_first:
             worker.complete(job, b"the result")
@@ -103,11 +102,11 @@ def test_a_server_that_is_silent(start_server: object, programs: Programs, funct
     server: Server = start_server()  # type: ignore[operator]
     client = start(programs, "steady_client.py", server.port, function, HEARTBEAT)
     server.wait_for_total(function, 1)
-    server.signal(signal.SIGSTOP)
+    server.pause()
     began = time.monotonic()
     try:
         wait_until(lambda: b"JobLost" in client.stdout, what="the end of the wait")
     finally:
-        server.signal(signal.SIGCONT)
+        server.resume()
     assert time.monotonic() - began < 2 * HEARTBEAT + 2
     assert b"did not answer within 0.5 seconds; connection dropped" in client.stderr

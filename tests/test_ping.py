@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -35,12 +34,12 @@ def test_alive(start_server: Servers, tmp_path: Path) -> None:
     assert ping(place).startswith(f"{place} answers, after ")
     for other in (f"tcp:{place}", f"unix:{path}", f"localhost:{server.port}"):
         assert ping(other).startswith(f"{other} answers, after ")
-    server.signal(signal.SIGSTOP)
+    server.pause()
     try:
         # The system accepts for it; nobody answers.
         assert ping("--timeout=0.4", place, status=1) == f"{place}: no answer within 0.4 seconds"
     finally:
-        server.signal(signal.SIGCONT)
+        server.resume()
     assert ping(place)
 
 

@@ -316,12 +316,12 @@ def test_lease(start_server: Servers, programs: Programs, tmp_path: Path, functi
     time.sleep(2.5)
     assert operator.state(handle.decode()) == "running"
     assert operator.job(handle.decode()).facts["lease"] == "1.5"
-    first.signal(signal.SIGSTOP)
+    first.pause()
     second = slow_worker(server, programs, function, 0)
     peer.expect(P.WORK_COMPLETE, handle, b"%d" % second.pid)
     assert second.running
     # Its connection was open all the time; awake again, it hears that the job is another's.
-    first.signal(signal.SIGCONT)
+    first.resume()
     wait_until(lambda: b"taken back" in first.stdout, what="the news")
     assert server.status(function) == (0, 0, 2)
 
