@@ -51,6 +51,8 @@ class LaneCounts:
         self._made = 0
         self._sweep_at = 0
         self._sums_text = cache(self._make_sums)
+        # That of one job, which MySQL has for many as well: no job is to wait until it is made.
+        self._sums_text(1)
         self._count = statements.text(
             update(lanes)
             .values(

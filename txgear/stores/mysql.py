@@ -20,7 +20,7 @@ from txgear.stores import durability, galera
 from txgear.stores.gathering import GatheringCursor
 from txgear.stores.hosts import Host, HostsError, QueryValue
 from txgear.stores.listed import Rows, Selected, Values
-from txgear.stores.schema import MAX_NAME, REVISIONS, jobs, results, workloads
+from txgear.stores.schema import MAX_NAME, REVISIONS, jobs, lanes, results, workloads
 from txgear.stores.serverdialect import (
     ACCESS,
     FOREIGN_TABLES,
@@ -116,6 +116,10 @@ class MySQLStatements(Statements):
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect)
         self._place_text = cache(self._make_place)
+        # They are for any number of rows, and the first submit is not to wait until they are made.
+        for table in (jobs, workloads, lanes):
+            self._insert_text(table, 1)
+        self._known_text(lanes, 1)
 
     def workloads(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
         return self._whole(cursor, self._workloads_text, numbers, workloads.c.workload)

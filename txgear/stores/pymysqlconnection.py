@@ -23,7 +23,7 @@ WRITERS: Final[dict[type, Callable[[Any], str]]] = {
     bytes: lambda value: f"X'{value.hex()}'",
     type(None): lambda value: "NULL",
 }
-"""How values are written of which there are many; the driver takes three times as long."""
+"""How values are written that are of these types and no others; the driver takes three times as long."""
 LOOK_SECONDS: Final = 0.02
 """Seconds between two looks at how much of a large packet has left the socket."""
 
@@ -42,6 +42,8 @@ class PyMySQLConnection(pymysql.connections.Connection):
 
     def escape(self, obj: Any, mapping: Any = None) -> str:
         """Write a parameter as it stands in a statement."""
+        if (write := WRITERS.get(type(obj))) is not None:
+            return write(obj)
         if type(obj) is Values:
             return self._list(obj.values)
         if type(obj) is Selected:

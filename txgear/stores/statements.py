@@ -101,6 +101,7 @@ def parameter(column: Column[Any]) -> Any:
     return bindparam(None, type_=column.type, required=True)
 
 
+@cache
 def primary_key(table: Table) -> Column[Any]:
     """The column of a table's primary key; each has one."""
     return table.primary_key.columns[0]

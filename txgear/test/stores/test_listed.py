@@ -15,7 +15,7 @@ from txgear.stores.statements import MOST_ROWS
 from txgear.test.support.extras import PROPERTY, given, needs, reason, st
 
 if not reason("pymysql"):
-    from pymysql import ProgrammingError
+    from pymysql import Connection, ProgrammingError
 
     from txgear.stores.pymysqlconnection import PyMySQLConnection
 
@@ -37,8 +37,9 @@ class Kind(IntEnum):
 class WritingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.connection = cast(Any, PyMySQLConnection(defer_connect=True))
+        self.driver = cast(Any, Connection(defer_connect=True))
         # What the database says of itself: backslashes escape.
-        self.connection.server_status = 0
+        self.connection.server_status = self.driver.server_status = 0
 
     def written(self, text: str, *parameters: Any) -> str:
         found: str = self.connection.cursor().mogrify(text, parameters)
@@ -76,7 +77,8 @@ class WritingTests(SynchronousTestCase):
     def test_it_is_what_the_driver_writes(self, values: list[Any]) -> None:
         # Of bytes there are several ways, by its version.
         values = [value for value in values if not isinstance(value, bytes)] or [0]
-        each = [self.written("%s", value) for value in values]
+        each = [self.driver.cursor().mogrify("%s", (value,)) for value in values]
+        self.assertEqual([self.written("%s", value) for value in values], each)
         self.assertEqual(self.written("%s", Values(values)), ", ".join(each))
         self.assertEqual(self.written("%s", Rows([values])), f"({', '.join(each)})")
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy.sql import ClauseElement
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.stores import schema
 from txgear.stores.dialects import StoreDialect
-from txgear.stores.mysql import MySQL
+from txgear.stores.lanecounts import LaneCounts
+from txgear.stores.mysql import MySQL, MySQLStatements
+from txgear.stores.places import Tally
 from txgear.stores.postgresql import PostgreSQL
 from txgear.stores.sql import OPENING_ADVICE
 from txgear.stores.sqlite import SQLite
@@ -73,6 +76,36 @@ class TextsTests(SynchronousTestCase):
         self.assertEqual(statements._delete_text(schema.workloads.c.number, 2), delete)
         self.assertIs(statements._insert_text(schema.jobs, 256), statements._insert_text(schema.jobs, 256))
 
+    @needs("pymysql")
+    def test_mysql_has_those_of_new_jobs_at_once(self) -> None:
+        """They are for any number of rows: no submit waits until they are made."""
+        made: list[str] = []
+
+        class Noting(MySQLStatements):
+            def text(self, clause: ClauseElement) -> str:
+                made.append(super().text(clause))
+                return made[-1]
+
+        statements = Noting(MySQL("mysql://db/jobs", None, 5.0).statements.dialect)
+        counts = LaneCounts(statements)
+        said: Any = Said()
+        there = set(made)
+        made.clear()
+        for table in (schema.jobs, schema.workloads, schema.lanes):
+            statements.insert(said, table, [(1,), (2,)], [1, 1])
+        statements.known(said, schema.lanes, [1, 2])
+        counts.before(said, Tally(), [1, 2])
+        self.assertEqual(made, [])
+        texts = [text for text, _ in said.texts]
+        self.assertEqual(len(texts), 5)
+        self.assertEqual(
+            [text.split()[0] for text in texts], ["INSERT", "INSERT", "INSERT", "SELECT", "SELECT"]
+        )
+        # Of an INSERT the rows follow.
+        self.assertTrue(
+            all(any(each.startswith(text.removesuffix("%s")) for each in there) for text in texts)
+        )
+
 
 class Said:
     """A cursor that is told statements, each of which changes three rows."""
@@ -84,6 +117,9 @@ class Said:
 
     def execute(self, *said: Any) -> None:
         self.texts.append(said)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return []
 
 
 class ClaimTests(SynchronousTestCase):
