@@ -116,11 +116,7 @@ class LaneCounts:
             self._delete_empty(cursor)
         if unknown := [lane for _, _, lane in changes if lane not in self._known]:
             self._make(cursor, tally, unknown)
-        if len(changes) == 1:
-            # To psycopg it is half the work.
-            cursor.execute(self._count, changes[0])
-        else:
-            cursor.executemany(self._count, changes)
+        cursor.executemany(self._count, changes)
 
     def _make(self, cursor: DBAPICursor, tally: Tally, unknown: list[int]) -> None:
         """Make the rows of lanes that have none."""

@@ -4,12 +4,12 @@ PostgreSQL, with psycopg 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from math import ceil
 from traceback import clear_frames
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import Column, Connection, Table, any_, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -32,6 +32,9 @@ from txgear.stores.serverdialect import (
 from txgear.stores.statements import Placed, Statements
 from txgear.stores.tenure import Session
 from txgear.stores.verdicts import of_postgresql, state_of
+
+if TYPE_CHECKING:
+    from txgear.stores.pipelining import PipeliningCursor
 
 LARGEST_SECONDS: Final = 600.0
 """
@@ -165,7 +168,7 @@ class PostgreSQLStatements(Statements):
         return cursor.rowcount
 
     def place(self, cursor: DBAPICursor, rows: Sequence[Placed]) -> None:
-        cursor.execute(PLACE, tuple(map(list, zip(*rows, strict=True))))
+        cursor.execute(PLACE, tuple(map(_array, zip(*rows, strict=True))))
 
     def is_one_of(self, key: Column[Any], keys: int) -> Any:
         return key == any_(bindparam(None, type_=ARRAY(key.type), required=True))
@@ -274,20 +277,6 @@ class PostgreSQL(ServerDialect):
         yield
         connection.autocommit = False
 
-    def execute_first(
-        self,
-        driver: DBAPIConnection,
-        cursor: DBAPICursor,
-        text: str,
-        parameters: tuple[Any, ...],
-        hearer: Callable[[int], None],
-    ) -> None:
-        connection: Any = driver
-        # Together with the BEGIN, in one round trip.
-        with connection.pipeline():
-            cursor.execute(text, parameters)
-        hearer(cursor.rowcount)
-
     @contextmanager
     def short_waits(self, cursor: DBAPICursor) -> Iterator[None]:
         if self.is_pooled:
@@ -332,6 +321,17 @@ class PostgreSQL(ServerDialect):
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         # Otherwise bytes come as hexadecimal digits.
         return driver.cursor(binary=True)
+
+    def transaction(self, driver: DBAPIConnection) -> DBAPICursor:
+        from txgear.stores.pipelining import PipeliningCursor
+
+        # It has what the statements use of one.
+        connection: Any = driver
+        return cast(DBAPICursor, PipeliningCursor(connection))
+
+    def commit(self, driver: DBAPIConnection, cursor: DBAPICursor) -> None:
+        cast("PipeliningCursor", cursor).send()
+        super().commit(driver, cursor)
 
     def begin_work(self, cursor: DBAPICursor) -> None:
         if self.is_pooled:
