@@ -5,7 +5,7 @@ SQLite: a file, with a write-ahead log and our lock file beside it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache, lru_cache
 from itertools import chain
@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection, Index, LargeBinary, cast, func, literal_
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 from twisted.logger import Logger
 
-from txgear.broker.records import StoreReport
+from txgear.broker.records import KINDS, JobUpdate, StoreReport
 from txgear.errors import StoreUnusable
 from txgear.stores import durability
 from txgear.stores.dialects import StoreDialect
@@ -24,7 +24,7 @@ from txgear.stores.questions import TEXTS, Questions
 from txgear.stores.schema import BY_LANE, BY_WAKE, REVISIONS, inserted_columns, jobs, workloads
 from txgear.stores.sqlitekeys import BLOCK_BITS, SAY_EVERY
 from txgear.stores.sqliterows import SQLiteQuestions, integers
-from txgear.stores.statements import Statements, parameter, row_slices
+from txgear.stores.statements import ROW_BYTES, Statements, kind_of, parameter, row_slices
 from txgear.stores.verdicts import of_sqlite
 
 BUSY_SECONDS: Final = 1.0
@@ -49,8 +49,13 @@ PRAGMAS: Final = (
 SYNCHRONOUS: Final = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
 """SQLite's names for the values of that pragma."""
 
+OLDEST: Final = (3, 33)
+"""The first version of SQLite that changes many rows by one statement."""
+
 FEW: Final = 16
 """Workloads that are read as a column each: they may be large, and are copied less often so."""
+MANY: Final = 16
+"""Jobs from which on one statement that changes them takes less than one for each."""
 NOTHING: Final[Any] = literal_column("x''")
 
 FOREIGN_TABLES: Final = "its tables are not txgear's: name another file"
@@ -72,14 +77,19 @@ codes from 3.11 on only.
 """
 
 
+UPDATED: Final = ("number", "place", "due", "retries", "size", "state", "ended", "life", "lane", "wake")
+"""The columns that a JobUpdate sets, in its order; the first one says of which job."""
+
+
 class SQLiteStatements(Statements):
     """
     Statements that read many workloads as one row. For each row the
     driver gives up the interpreter's lock and waits for it again: beside a busy
     reactor, 256 workloads take 0.8 seconds as 256 rows, and 0.06 as one.
 
-    New jobs are written with what is the same of all of them only once. Each parameter costs as much as
-    what SQLite does with it, and a third of them are enough for most jobs.
+    Jobs are written, and changed, with what is the same of all of them only once. Each parameter costs as
+    much as what SQLite does with it, and a third of them are enough for most jobs. Many are changed by one
+    statement, for the same reason as they are read so.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -87,36 +97,47 @@ class SQLiteStatements(Statements):
         self._joined_text = cache(self._make_joined)
         self._new_columns = [column.name for column in inserted_columns(jobs)]
         self._alike_text = lru_cache(TEXTS)(self._make_alike)
+        self._update_text = lru_cache(TEXTS)(self._make_update)
 
     def insert_jobs(
         self, cursor: DBAPICursor, columns: Sequence[Sequence[Any]], weights: Sequence[int]
     ) -> None:
         for run in row_slices(weights, self.most_bytes):
-            # Their numbers are told of each, even if they are alike: then that is refused.
-            same, others, names = [], [columns[0][run]], self._new_columns[:1]
-            for name, column in zip(self._new_columns[1:], columns[1:], strict=True):
-                values = column[run]
-                first = values[0]
-                # Of most of those that differ already the last one does.
-                if first == values[-1] and values.count(first) == len(values):
-                    same.append(first)
-                else:
-                    others.append(values)
-                    names.append(name)
-            text = self._alike_text(run.stop - run.start, tuple(names))
-            cursor.execute(text, (*same, *chain.from_iterable(zip(*others, strict=True))))
+            same, names, others = told_apart(self._new_columns, (column[run] for column in columns))
+            text = self._alike_text(run.stop - run.start, names)
+            cursor.execute(text, (*same, *others))
+
+    def update(self, cursor: DBAPICursor, updates: Sequence[JobUpdate]) -> None:
+        weights = [ROW_BYTES + len(each.history or b"") for each in updates]
+        for run in row_slices(weights, self.most_bytes):
+            part = updates[run]
+            columns: list[Sequence[Any]] = list(zip(*part, strict=True))
+            if len(set(columns[0])) < max(len(part), MANY):
+                # For a few that would take longer; and of two of one job the last one is not to be told.
+                super().update(cursor, part)
+                continue
+            columns[-2:] = [kind_of(each) for each in part], [each.wake or each.due for each in part]
+            same, names, others = told_apart(UPDATED, columns)
+            cursor.execute(self._update_text(run.stop - run.start, names), (*same, *others))
 
     def _make_alike(self, rows: int, names: Sequence[str]) -> str:
         """
         Insert jobs, with a parameter each for the columns in which they are alike, and then one for each job
         and each of these other columns.
         """
-        given = {name: f"column{index}" for index, name in enumerate(names, 1)}
+        values, every = _given(self._new_columns, names, rows)
         columns = ", ".join(self._new_columns)
-        values = ", ".join(given.get(name, "?") for name in self._new_columns)
-        row = f"({', '.join('?' * len(names))})"
-        every = ", ".join([row] * rows)
-        return f"INSERT INTO {jobs.name} ({columns}) SELECT {values} FROM (VALUES {every})"  # noqa: S608 - ours
+        return f"INSERT INTO {jobs.name} ({columns}) SELECT {', '.join(values)} FROM {every}"  # noqa: S608
+
+    @staticmethod
+    def _make_update(rows: int, names: Sequence[str]) -> str:
+        """Change jobs; the parameters are as when they are inserted."""
+        values, every = _given(UPDATED[1:], names, rows)
+        new = dict(zip(UPDATED[1:], values, strict=True))
+        new["size"] = f"coalesce({new['size']}, size)"
+        new["lane"] = f"lane - (lane & {KINDS - 1}) + coalesce({new['lane']}, priority)"
+        changes = ", ".join(f"{name} = {value}" for name, value in new.items())
+        return f"UPDATE {jobs.name} SET {changes} FROM {every} WHERE number = column1"  # noqa: S608
 
     def workloads(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
@@ -161,6 +182,41 @@ class SQLiteStatements(Statements):
             .select_from(jobs.outerjoin(workloads, workloads.c.number == jobs.c.number))
             .where(self.is_one_of(jobs.c.number, keys))
         )
+
+
+def told_apart(
+    names: Sequence[str], columns: Iterable[Sequence[Any]]
+) -> tuple[list[Any], tuple[str, ...], Iterator[Any]]:
+    """
+    Find in which columns rows are alike.
+
+    @param names: those of the columns. The first one is taken for one in which they are not, even if they
+        are: numbers that are alike are refused then.
+    @return: the value of each column in which they are; the names of the others; and their values, row by
+        row.
+    """
+    same: list[Any] = []
+    different: list[str] = []
+    others: list[Sequence[Any]] = []
+    for name, values in zip(names, columns, strict=True):
+        first = values[0]
+        # Of most of those that differ already the last one does.
+        if others and first == values[-1] and values.count(first) == len(values):
+            same.append(first)
+        else:
+            different.append(name)
+            others.append(values)
+    return same, tuple(different), chain.from_iterable(zip(*others, strict=True))
+
+
+def _given(columns: Sequence[str], names: Sequence[str], rows: int) -> tuple[list[str], str]:
+    """
+    @param names: the columns of which each row has a value of its own, the first one of all among them.
+    @return: each column's value, and the table of these values, as they stand in a statement.
+    """
+    given = {name: f"column{index}" for index, name in enumerate(names, 1)}
+    row = f"({', '.join('?' * len(names))})"
+    return [given.get(name, "?") for name in columns], f"(VALUES {', '.join([row] * rows)})"
 
 
 class SQLite(StoreDialect):
@@ -216,6 +272,12 @@ class SQLite(StoreDialect):
             raise StoreUnusable(f"cannot make {error.filename}: {error.strerror}") from error
 
     def set_up(self, connection: Connection) -> None:
+        version = self.driver_module.sqlite_version_info
+        if version < OLDEST:
+            raise StoreUnusable(
+                f"the SQLite of this Python is {'.'.join(map(str, version))}, and has to be "
+                f"{'.'.join(map(str, OLDEST))} or newer: use another Python"
+            )
         mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar_one()
         if mode != "wal":
             raise StoreUnusable("SQLite cannot keep a write-ahead log there: name a file on a local disk")

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.records import (
     DEAD,
     KEPT,
+    NAMED,
     OWN,
     PAUSED,
     READY,
@@ -32,6 +33,7 @@ from txgear.broker.records import (
     JobUpdate,
     NewJob,
     StoredValue,
+    Waking,
 )
 from txgear.broker.states import DONE, TO_ENDED
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
@@ -298,6 +300,68 @@ class AlikeTests(SQLiteCase):
                 jobs[place] = jobs[place]._replace(**other)
                 self.check(*jobs)
                 self.store.write(deleting(range(1, 5)))
+
+
+class ChangedTogetherTests(SQLiteCase):
+    """Many jobs are changed by one statement; a store in memory says what is to come of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.open()
+        self.memory = MemoryStore()
+        self.memory.open()
+        self.write(adding(*(addition(number, b"x" * 5) for number in range(1, 41))))
+
+    def write(self, batch: Batch) -> None:
+        for store in (self.store, self.memory):
+            store.write(batch)
+
+    def check(self, *updates: JobUpdate) -> None:
+        self.write(Batch((), updates, ()))
+        self.assertEqual(self.store.replay(0, 100), self.memory.replay(0, 100))
+        self.assertEqual(sorted(self.store.lanes()), sorted(self.memory.lanes()))
+        question = Waking(1e12, (0.0, 0), 100)
+        self.assertEqual(self.store.rows(question), self.memory.rows(question))
+
+    def test_jobs_that_differ_in_their_numbers_only(self) -> None:
+        self.check(*(JobUpdate(number, 50, 0.0, 1) for number in range(1, 41)))
+
+    def test_each_field_may_be_another_of_one_of_them(self) -> None:
+        alike = JobUpdate(0, 50, 9.5, 1, 3, DONE, 5.5, b"{}", KEPT)
+        others = (
+            {"place": 51},
+            {"due": 7.5},
+            {"retries": 3},
+            {"size": None},
+            {"size": 4},
+            {"ended": 6.5},
+            {"history": None},
+            {"history": b'{"copy_of":"H:h:1"}'},
+            {"kind": NAMED},
+            {"wake": 4.5},
+            {"state": 0, "kind": READY, "due": 0.0},
+            {"state": 0, "kind": READY},
+        )
+        for place in (0, 7, 15):
+            for other in others:
+                updates = [alike._replace(number=number) for number in range(1, 17)]
+                updates[place] = updates[place]._replace(**other)
+                self.check(*updates)
+
+    def test_the_last_one_of_a_job_counts(self) -> None:
+        first = [JobUpdate(number, number, 0.0, 1, 7) for number in range(1, 33)]
+        again = [JobUpdate(number, 100 - number, 0.0, 2) for number in range(1, 33)]
+        self.check(*(each for both in zip(first, again, strict=True) for each in both))
+        self.check(*again, *first)
+
+    def test_one_that_is_not_kept(self) -> None:
+        self.check(*(JobUpdate(number, 50, 0.0, 1) for number in range(30, 60)))
+
+
+class OldSQLiteTests(SQLiteCase):
+    def test_one_that_is_too_old(self) -> None:
+        self.patch(sqlite3.dbapi2, "sqlite_version_info", (3, 32, 3))
+        self.assertIn("is 3.32.3, and has to be 3.33 or newer: use another Python", self.refusal_to_open())
 
 
 class DamageTests(SQLiteCase):
