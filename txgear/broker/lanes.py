@@ -21,6 +21,11 @@ T = TypeVar("T", bound=Item)
 
 LOW: Final = 2000
 """Items of a lane from which on there is no hurry to have more."""
+EACH: Final = 50
+"""
+Items after which it is looked again whether there is a hurry, until there are no more than that: to look
+takes half as long as to hand out an item.
+"""
 
 
 class Odds(Generic[T]):
@@ -421,8 +426,9 @@ class Lanes(Generic[T]):
             del self.overflow[priority]
 
     def is_low(self, priority: int) -> bool:
-        """Whether it is time to look for what is behind a lane."""
-        return self.counts[priority] < LOW
+        """Whether it is time to look for what is behind a lane; asked when an item was taken."""
+        count = self.counts[priority]
+        return count < LOW and (count < EACH or count % EACH == EACH - 1)
 
     def read(self, priority: int, owner: Tenant | None, after: int, read_to: int | None) -> int:
         """As L{Overflow.read}."""

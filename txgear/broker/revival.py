@@ -100,9 +100,12 @@ class Revival:
 
     def since(self, job: Job, record: JobRecord, now: float) -> float:
         """Since when a job is ready; of one that has been tried nobody knows."""
-        if job.created and job.place == job.number:
-            return min(max(job.created, record.due - self._timers.offset), now)
-        return now
+        since = job.created
+        if not since or job.place != job.number:
+            return now
+        if due := record.due:
+            since = max(since, due - self._timers.offset)
+        return since if since < now else now
 
     def show(self, job: Job, record: JobRecord) -> Job:
         """Have a job that was made of a row look as it would in its place."""

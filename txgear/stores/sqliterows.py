@@ -66,8 +66,10 @@ class SQLiteQuestions(Questions):
         if not odd:
             # A column may have anything in it, if somebody has changed the file.
             with suppress(ValueError):
-                pairs = zip(self._decoders, columns, strict=True)
-                values = [_values(column, count, decode) for decode, column in pairs]
+                pairs = list(zip(self._decoders, columns, strict=True))
+                # Many are alike: most jobs have their numbers as their places.
+                known = {pair: _values(count, *pair) for pair in dict.fromkeys(pairs)}
+                values = [known[pair] for pair in pairs]
                 return list(map(_record, zip(*values, strict=True)))
         return super().read(cursor, text, parameters)
 
@@ -168,7 +170,7 @@ def integers(text: str) -> list[int]:
     return _integers(text.split(",")) if text else []
 
 
-def _values(text: str, count: int, decode: Callable[[list[str]], list[Any]]) -> list[Any]:
+def _values(count: int, decode: Callable[[list[str]], list[Any]], text: str) -> list[Any]:
     """
     The values of a column.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.lanes import EACH, Lanes
 from txgear.broker.lanes import LOW as LOW_LEVEL
-from txgear.broker.lanes import Lanes
 from txgear.broker.model import Job
 from txgear.broker.overflow import Rows
 from txgear.broker.states import DELAYED, PAGED, QUEUED
@@ -166,3 +166,13 @@ class RowsTests(SynchronousTestCase):
         self.assertTrue(self.lanes.is_low(NORMAL))
         self.queue(LOW_LEVEL)
         self.assertFalse(self.lanes.is_low(NORMAL))
+
+    def test_how_often_that_is_looked_at(self) -> None:
+        for place in range(1, 3 * EACH):
+            self.queue(place)
+        asked = []
+        while self.lanes.ready:
+            if self.lanes.is_low(NORMAL):
+                asked.append(self.lanes.ready)
+            self.lanes.take(NORMAL)
+        self.assertEqual(asked, [3 * EACH - 1, 2 * EACH - 1, *range(EACH - 1, 0, -1)])
