@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import pytest
 
 from databases import Database
 from operating import configured
-from processes import Server, Servers, wait_until
+from processes import Server, Servers, run, txgear, wait_until
 from txgear.cli.base.api import Api, path_of
 from txgear.cli.base.places import Place
 from wirepeer import P
@@ -48,7 +47,7 @@ def three(request: pytest.FixtureRequest, start_server: Servers, tmp_path: Path)
     database: Database = request.getfixturevalue(request.param)
     options = configured(tmp_path, POLICY)
     servers = [
-        start_server("--cluster", f"--cluster-name={name}", "--lease=11", *options, store=database.url)
+        start_server("--cluster", f"--cluster-name={name}", "--lease=8", *options, store=database.url)
         for name in ("a", "b", "c")
     ]
     # Each looks at the parts once a second.
@@ -75,7 +74,14 @@ def let_die(server: Server, count: int, function: bytes = b"f") -> None:
         worker.sync()
 
 
-def test_functions(three: Three) -> None:
+def test_all(three: Three) -> None:
+    functions(three)
+    tasks(three)
+    if three.database.url.startswith("postgresql:"):
+        one_is_killed(three)
+
+
+def functions(three: Three) -> None:
     a, b, c = three.servers
     three.submit(2)
     assert asked(b, b"drop function f").startswith(b"ERR there are still")
@@ -96,10 +102,41 @@ def test_functions(three: Three) -> None:
         assert asked(server, b"create function g") == b"OK\r\n"
     assert asked(c, b"drop function g") == b"OK\r\n"
     assert a.status("g") is b.status("g") is None
-    # One stands still, and does nothing of it later.
-    three.submit(1)
-    a.signal(signal.SIGSTOP)
-    assert asked(b, b"purge f").startswith(b"ERR NOT_ALL_DONE Done+to+2+jobs,+and+not+everywhere:+a:")
-    a.signal(signal.SIGCONT)
-    wait_until(lambda: _knows(a) == 3, what="it goes on")
-    assert asked(a, b"purge f") == b"OK 1\n"
+
+
+def cancel(*servers: Server) -> list[str]:
+    """Cancel all jobs by the command line; the columns of what it says."""
+    words = [word for server in servers for word in ("--server", f"127.0.0.1:{server.port}")]
+    done = run([*txgear(), "cancel", "--function", "*", "--yes", *words])
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode().splitlines()[-1].split("\t")
+
+
+def tasks(three: Three) -> None:
+    a, b, c = three.servers
+    three.submit(3)
+    three.submit(1, b"g")
+    assert asked(b, b"move jobs h function=f preview=yes") == b"OK 1 9\n"
+    assert asked(b, b"move jobs h function=f") == b"OK 2 9\n"
+    wait_until(
+        lambda: all(server.status("h") == (3, 0, 0) for server in three.servers), what="they are moved"
+    )
+    rows = {row[0]: row for row in b.list("tasks")}
+    assert rows["2"][2:8] == ["done", "12", "12", "9", "9", "0"]
+    assert [row[1:3] for row in c.list("tasks")] == [["move", "done"]] * 2
+    # Of a cluster one server is asked, however many are named.
+    assert cancel(a, b, c)[-5:] == ["done", "12", "12", "0", "0"]
+    wait_until(lambda: three.jobs() == 0, what="they are gone")
+
+
+def one_is_killed(three: Three) -> None:
+    a, b, _ = three.servers
+    three.submit(2)
+    wait_until(lambda: three.jobs() == 6, what="they are kept")
+    a.kill()
+    said = asked(b, b"cancel jobs function=*")
+    assert said.startswith(b"ERR NOT_ALL_DONE Task+4+is+for+4+jobs,+and+not+everywhere:+a:"), said
+    wait_until(lambda: three.jobs() == 2, what="those of the others are gone")
+    wait_until(lambda: _knows(b) >= 2 and "a" not in {row[1] for row in b.list("cluster")}, 15, "a takeover")
+    assert asked(b, b"cancel jobs function=*") == b"OK 5 2\n"
+    wait_until(lambda: three.jobs() == 0, what="they are gone")

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.bulk import BulkTask, one_by_one
+from txgear.broker.bulkshares import Failure, Figures, Share
 from txgear.broker.listing import OF_ROWS, ended_lanes
 from txgear.broker.matching import SELECTIONS, Selection
 from txgear.broker.operations import PATIENCE
@@ -57,20 +58,6 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     REVIEW: ("dead",),
 }
 """What can be done to many jobs, and to which of them, by the names of the lists that show them."""
-
-
-class Failure(NamedTuple):
-    """
-    A job to which it could not be done.
-
-    @ivar handle: the job's.
-    @ivar code: the error's, and
-    @ivar text: what it says.
-    """
-
-    handle: bytes
-    code: str
-    text: str
 
 
 class Order(NamedTuple):
@@ -119,6 +106,7 @@ class BulkAct:
     @ivar failed: to how many it could not be done.
     @ivar failures: the first of these, and why.
     @ivar led_to: the number of the one that does what this one has only counted; 0 for none.
+    @ivar shares: what other servers do of it, each to its own jobs. All above is what is done here.
     @ivar changed: grows with each change of all these.
     """
 
@@ -138,12 +126,19 @@ class BulkAct:
         "number",
         "order",
         "passed",
+        "shares",
         "state",
         "total",
     )
 
     def __init__(
-        self, number: int, order: Order, asker: Peer, now: float, told: Callable[[BulkAct], None]
+        self,
+        number: int,
+        order: Order,
+        asker: Peer,
+        now: float,
+        told: Callable[[BulkAct], None],
+        shares: Sequence[Share] = (),
     ) -> None:
         """
         @param told: called when they have been counted, and when it has ended.
@@ -158,9 +153,48 @@ class BulkAct:
         self.done = self.passed = self.failed = 0
         self.failures: list[Failure] = []
         self.led_to = 0
+        self.shares = shares
         self.changed = 0
         self.counted = False
         self._told = told
+
+    # Here and at all others
+
+    @property
+    def over(self) -> float:
+        """When it had ended everywhere; 0.0 before."""
+        ends = [self.ended, *(share.ended for share in self.shares)]
+        return max(ends) if all(ends) else 0.0
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether all have been looked at everywhere, as far as that is still to be heard."""
+        return self.counted and all(share.counted or share.ended for share in self.shares)
+
+    @property
+    def stage(self) -> str:
+        """Its state, for all of them."""
+        if self.over or self.state in (WAITING, STOPPED):
+            return self.state
+        return ACTING if self.is_counted and not self.order.preview else COUNTING
+
+    @property
+    def figures(self) -> Figures:
+        """How far it is, of all together."""
+        found = Figures(self.total, self.looked_at, self.matched, self.done, self.passed, self.failed)
+        for share in self.shares:
+            found = found.plus(share.figures)
+        return found
+
+    @property
+    def all_failures(self) -> list[Failure]:
+        """The first jobs to which it could not be done, wherever they are."""
+        found = list(self.failures)
+        for share in self.shares:
+            found += share.failures
+        return found[:MOST_FAILURES]
+
+    # Here
 
     def go_on(self, state: str) -> None:
         """It is in its next part."""
@@ -220,23 +254,29 @@ class BulkActs:
         self._last = 0
 
     def start(
-        self, order: Order, asker: Peer, now: float, told: Callable[[BulkAct], None] = lambda act: None
+        self,
+        order: Order,
+        asker: Peer,
+        now: float,
+        told: Callable[[BulkAct], None] = lambda act: None,
+        shares: Sequence[Share] = (),
     ) -> BulkAct:
         """
         Begin one.
 
         @param asker: see L{BulkAct}.
         @param told: called with it when its jobs have been counted, and when it has ended.
+        @param shares: what others do of it.
         @raise ServerError: it cannot be done to such jobs, or there are too many that have not ended.
         """
         if order.of not in KINDS[order.act]:
             kinds = " or ".join(KINDS[order.act])
             raise ServerError(f"{order.act} is for {kinds}, not for {order.of}", "INVALID_ARGUMENTS")
         self._forget_old(now)
-        if sum(not act.ended for act in self._known.values()) >= MOST_TASKS:
+        if sum(not act.over for act in self._known.values()) >= MOST_TASKS:
             raise ServerError(f"{MOST_TASKS} tasks are under way: wait, or stop one", "TOO_MANY_TASKS")
         self._last += 1
-        act = self._known[self._last] = BulkAct(self._last, order, asker, now, told)
+        act = self._known[self._last] = BulkAct(self._last, order, asker, now, told, shares)
         self._broker.operations.run(self._run(act, now), now)
         return act
 
@@ -256,15 +296,18 @@ class BulkActs:
 
         @return: whether it was under way.
         """
-        if act.ended:
+        if act.over:
             return False
         act.end(STOPPED, now)
+        # It may have ended here, and not at others.
+        act.state = STOPPED
+        act.changed += 1
         return True
 
     def _forget_old(self, now: float) -> None:
-        ended = [act for act in self._known.values() if act.ended]
-        for index, act in enumerate(sorted(ended, key=lambda act: act.ended, reverse=True)):
-            if index >= MOST_ENDED or act.ended + KEPT_SECONDS <= now:
+        ended = [act for act in self._known.values() if act.over]
+        for index, act in enumerate(sorted(ended, key=lambda act: act.over, reverse=True)):
+            if index >= MOST_ENDED or act.over + KEPT_SECONDS <= now:
                 del self._known[act.number]
 
     # In pieces

@@ -221,11 +221,14 @@ class Asking:
             if not lease.is_ours:
                 # Each part that nobody has is one of its own.
                 key = lease.server or lease.owner or b"part %d" % lease.part
-                found[key] = Other(lease.name if lease.owner else f"part {lease.part}", lease.part, key)
+                lives = bool(lease.owner)
+                found[key] = Other(lease.name if lives else f"part {lease.part}", lease.part, key, lives)
         return list(found.values())
 
     def ask(self, other: Other, peer: Peer, kind: str, parts: Sequence[bytes]) -> Deferred[list[bytes]]:
         """See L{txgear.server.elsewhere.Elsewhere}."""
+        if self._stopped:
+            return fail(not_answered(False, other.name))
         head = {"kind": kind, "who": described(self._server.guard, peer), "job": 0}
         try:
             return self._order(other.part, head, parts, PATIENCE, other.name).addCallback(_parts)

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from txgear.broker.model import Peer, Reply
 from txgear.broker.states import RUNNING
+from txgear.cluster.carriedtasks import CarriedTasks
 from txgear.cluster.letters import MOST_BYTES, Letter, refusal, visitor
 from txgear.errors import ServerError
 from txgear.protocol.constants import GET_RESULT, RESULT, TEXT
@@ -43,7 +44,9 @@ class Carrying:
             elsewhere.COMMAND: self._command,
             elsewhere.RESULT: self._result,
             elsewhere.HTTP: self._http,
+            elsewhere.TASK: self._task,
         }
+        self._tasks = CarriedTasks(server)
 
     def begin(self, asked: Letter, done: Done) -> Stop:
         """
@@ -120,6 +123,14 @@ class Carrying:
             stop()
             raise
         return stop
+
+    def _task(self, asked: Letter, done: Done) -> Stop:
+        guard = self._server.guard
+        peer = visitor(guard, asked.head["who"])
+        try:
+            return _at_once(Letter({}, [self._tasks.carry_out(peer, asked.parts)]), done)
+        finally:
+            guard.left(peer)
 
     def _http(self, asked: Letter, done: Done) -> Stop:
         server = self._server

@@ -25,6 +25,8 @@ RESULT: Final = "result"
 """The arguments of a GET_RESULT; the answer has those of a RESULT."""
 HTTP: Final = "http"
 """A request of the web as HTTP/1.0 has it; the answer is the response."""
+TASK: Final = "task"
+"""What is done to many jobs; see L{txgear.server.sharedtasks}."""
 
 PATIENCE: Final = 5.0
 """Seconds in which another server is to do what is asked of it."""
@@ -74,11 +76,13 @@ class Other(NamedTuple):
     @ivar name: what it is called.
     @ivar part: the last of its parts.
     @ivar key: what tells it from others.
+    @ivar lives: whether it is a server.
     """
 
     name: str
     part: int
     key: bytes
+    lives: bool
 
 
 class Elsewhere(Protocol):
@@ -157,7 +161,7 @@ class Elsewhere(Protocol):
         the L{PATIENCE} fails.
 
         @param peer: who asks.
-        @param kind: L{COMMAND}.
+        @param kind: L{COMMAND} or L{TASK}.
         @param parts: what is asked.
         @return: the answer.
         """

@@ -24,6 +24,7 @@ from txgear.protocol.constants import TEXT
 from txgear.protocol.packets import decimal
 from txgear.protocol.textlines import shown_word, text
 from txgear.security.audit import DONE
+from txgear.server import sharedtasks
 
 if TYPE_CHECKING:
     from txgear.server.jobserver import JobServer
@@ -65,7 +66,8 @@ def start(
     @param preview: whether they are only counted.
     @param review: in which review they are to be, where that is the act; empty for in none.
     @param most: how many of them at the most are to be set aside; 0 for as many as there is room for.
-    @param counted: called with it once, when they have been counted, or when it is stopped before.
+    @param counted: called with it once, when they have been counted, or when it is stopped before: those of
+        other servers as well, which do it to their own jobs.
     @raise ServerError: the filter makes no sense, it cannot be done to such jobs, or there are too many
         tasks.
     """
@@ -77,20 +79,28 @@ def start(
     asker = server.guard.stand_in(peer)
     waiting = [counted]
 
-    def told(task: BulkAct) -> None:
-        if waiting:
+    def changed(task: BulkAct) -> None:
+        if waiting and (task.is_counted or task.over):
             waiting.pop()(task)
+
+    def told(task: BulkAct) -> None:
+        changed(task)
         if task.ended:
             server.guard.dismiss(asker)
             _record(server, task, ended=True)
 
     order = Order(act, of, words, search, priority, function, preview, review, most)
+    now = server.seconds()
+    shared = sharedtasks.shared(server, peer, act, now)
+    shares = [share for _, share in shared.others] if shared else ()
     try:
-        task = server.bulk_acts.start(order, asker, server.seconds(), told)
+        task = server.bulk_acts.start(order, asker, now, told, shares)
     except ServerError:
         server.guard.dismiss(asker)
         raise
     _record(server, task, ended=False)
+    if shared is not None:
+        sharedtasks.follow(server, peer, task, shared, changed)
     server.end_turn()
     return task
 
@@ -137,14 +147,22 @@ def for_all(
     reply = Reply(0)
 
     def counted(task: BulkAct) -> None:
-        answer = textlines.ok(f"{task.number} {task.matched}")
-        if not task.counted:
+        answer = textlines.ok(f"{task.number} {task.figures.matched}")
+        if not task.is_counted:
             answer = textlines.refused(ServerError("The task was stopped", "STOPPED"))
+        elif why := problems(task):
+            error = f"Task {task.number} is for {task.figures.matched} jobs, and not everywhere: {why}"
+            answer = textlines.refused(ServerError(error, "NOT_ALL_DONE"))
         server.outbox.release(reply, TEXT, answer)
 
     of_what = of.decode("ascii")
     start(server, peer, act, of_what, found, priority, function, preview == b"yes", review, most, counted)
     return reply
+
+
+def problems(task: BulkAct) -> str:
+    """Which other servers do not do it, and why."""
+    return "; ".join(f"{share.name}: {share.problem}" for share in task.shares if share.problem)
 
 
 def again(server: JobServer, peer: Peer, task: BulkAct, *, preview: bool) -> BulkAct:
@@ -169,7 +187,7 @@ def confirm(server: JobServer, peer: Peer, preview: BulkAct) -> BulkAct:
     @return: the task that does it.
     @raise ServerError: it is no preview that has counted all; it is another identity's; or as with L{start}.
     """
-    if not (preview.order.preview and preview.counted):
+    if not (preview.order.preview and preview.is_counted):
         raise ServerError("The jobs have not been counted", "NOT_COUNTED")
     if not owns(peer, preview):
         raise ServerError("Somebody else has had these jobs counted: count them yourself", "NOT_YOURS")
@@ -267,18 +285,24 @@ def shown(server: JobServer, task: BulkAct) -> dict[str, Any]:
         "function": text(order.function) if order.act == MOVE else None,
         "review": order.review or None,
         "preview": order.preview,
-        "state": task.state,
+        "state": task.stage,
         "by": None if task.asker.tenant is None else task.asker.tenant.name,
         "began": moment(wall(task.began)),
-        "ended": moment(wall(task.ended)),
-        "total": task.total,
-        "looked_at": task.looked_at,
-        "matched": task.matched,
-        "done": task.done,
-        "passed": task.passed,
-        "failed": task.failed,
+        "ended": moment(wall(task.over)),
+        **task.figures._asdict(),
         "failures": [
             {"handle": text(failure.handle), "code": failure.code.lower(), "detail": failure.text}
-            for failure in task.failures
+            for failure in task.all_failures
+        ],
+        "servers": [
+            {
+                "server": share.name,
+                "ended": bool(share.ended),
+                "matched": share.figures.matched,
+                "done": share.figures.done,
+                "failed": share.figures.failed,
+                "problem": share.problem or None,
+            }
+            for share in task.shares
         ],
     }

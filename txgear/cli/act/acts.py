@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from txgear.cli.base.api import Api, as_shown, path_of
+from txgear.cli.base.api import ROOT, Api, as_shown, path_of
 from txgear.cli.base.finding import that_may_have, the_one
 from txgear.cli.base.options import Servers
 from txgear.cli.base.output import Column, printable, write_json, write_rows
@@ -68,6 +68,26 @@ class Fleet:
             return apis[0]
         return the_one(apis, handle, lambda api: api.get(path_of("jobs", handle)))[0]
 
+    def apart(self) -> Sequence[Api]:
+        """
+        Those for what is done to many jobs: of a cluster the one that is named first, as each has the others
+        do it as well. Which servers are in one is told to whoever may see how they are set up.
+        """
+        if not self.several:
+            return self.apis
+        found: list[Api] = []
+        known: set[str] = set()
+        for api in self.apis:
+            try:
+                servers = api.get(f"{ROOT}/cluster")["servers"]
+            except CommandError:
+                # It is in none, or what is wrong is told when it is its turn.
+                servers = []
+            if not any(each["own"] and each["id"] in known for each in servers):
+                found.append(api)
+            known.update(each["id"] for each in servers)
+        return found
+
     def row(self, api: Api, row: Row) -> Row:
         """A row that says of which server it is, where there are several."""
         return {"server": api.place.name, **row} if self._naming else row
@@ -85,9 +105,16 @@ class Fleet:
         """
         return Step(f"{what} {name}", lambda: self.row(api, do(api, name)))
 
-    def each(self, what: str, names: Iterable[str], do: Callable[[Api, str], Row]) -> Iterator[Step]:
-        """The same for things of these names at every server."""
-        return (self.step(what, api, name, do) for name in names for api in self.apis)
+    def each(
+        self,
+        what: str,
+        names: Iterable[str],
+        do: Callable[[Api, str], Row],
+        apis: Sequence[Api] | None = None,
+    ) -> Iterator[Step]:
+        """The same for things of these names at every server, or at those that are given."""
+        apis = self.apis if apis is None else apis
+        return (self.step(what, api, name, do) for name in names for api in apis)
 
     def jobs(self, names: Iterable[str], do: Callable[[Api, str], Row]) -> Iterator[Step]:
         """The same for jobs with these handles, each at the server that has it."""

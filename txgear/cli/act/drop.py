@@ -31,7 +31,7 @@ def command(servers: Servers, as_json: bool, yes: bool, functions: tuple[str, ..
     if not yes:
         with people() as answers:
             be_sure(f"Drop {named(functions, 'function')}?", answers)
-    return at_all(Fleet(servers), functions, drop, COLUMNS, as_json)
+    return at_all(Fleet(servers), functions, drop, COLUMNS, as_json, apart=True)
 
 
 def drop(api: Api, name: str) -> Row:

@@ -35,14 +35,18 @@ def at_all(
     do: Callable[[Api, str], Row],
     columns: Sequence[Column],
     as_json: bool,
+    *,
+    apart: bool = False,
 ) -> int:
     """
     Do something to functions of these names at all servers.
 
     @param names: as they were written.
+    @param apart: whether one server of a cluster does it at all of them.
     @return: the exit status.
     """
-    return carry_out(fleet, fleet.each("function", map(as_shown, names), do), columns, as_json)
+    apis = fleet.apart() if apart else fleet.apis
+    return carry_out(fleet, fleet.each("function", map(as_shown, names), do, apis), columns, as_json)
 
 
 def post(verb: str) -> Callable[[Api, str], Row]:

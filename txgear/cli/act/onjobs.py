@@ -44,6 +44,7 @@ def act_on_jobs(
     final: bool = False,
     columns: Sequence[Column] = CHANGED,
     most: int | None = None,
+    apart: bool = True,
 ) -> int:
     """
     Do something to the jobs that are selected.
@@ -53,11 +54,12 @@ def act_on_jobs(
     @param what: what it is, with a place for the jobs: C{Cancel {}?}
     @param final: whether it cannot be undone: then it is asked for those that are named as well.
     @param most: to how many of those that match it is done at the most, at each server; C{None} for all.
+    @param apart: whether one server of a cluster does it at all of them, where it is for those that match.
     @return: the exit status.
     """
     fleet = Fleet(servers)
     if selection.filter:
-        return act_on_all(fleet, selection, begin, what, most=most)
+        return act_on_all(fleet, selection, begin, what, most=most, apart=apart)
     meant: Iterable[str] = handles(selection.handles, input_lines())
     if final and not selection.yes:
         meant = list(meant)

@@ -33,7 +33,7 @@ def command(servers: Servers, as_json: bool, yes: bool, functions: tuple[str, ..
         jobs = sum(waiting(fleet, as_shown(name)) for name in functions)
         with people() as answers:
             be_sure(f"Purge {named(functions, 'function')} of {plural(jobs, 'job')}?", answers)
-    return at_all(fleet, functions, post("purge"), COLUMNS, as_json)
+    return at_all(fleet, functions, post("purge"), COLUMNS, as_json, apart=True)
 
 
 def waiting(fleet: Fleet, name: str) -> int:

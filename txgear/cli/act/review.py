@@ -40,10 +40,10 @@ def command(servers: Servers, selection: Selection, into: str | None, back: bool
         if selection.filter and set(selection.filter) != {"review"}:
             raise CommandError("--back is for HANDLEs, or for all of one review: --review NAME", MISUSED)
         do, begin, what = post("review", {"review": None}), _end(selection), "Put {} back?"
-        return act_on_jobs(servers, selection, do, begin, what)
+        return act_on_jobs(servers, selection, do, begin, what, apart=False)
     name = as_shown(into)
     do, begin = post("review", {"review": name}), _begin(name, selection, most)
-    return act_on_jobs(servers, selection, do, begin, "Set {} aside?", most=most)
+    return act_on_jobs(servers, selection, do, begin, "Set {} aside?", most=most, apart=False)
 
 
 def _begin(name: str, selection: Selection, most: int | None) -> Begin:

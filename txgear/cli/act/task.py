@@ -34,7 +34,10 @@ def command(servers: Servers, as_json: bool, follow: bool, number: int) -> int:
     if as_json:
         write_json(running.task)
     else:
-        facts = {name: value for name, value in running.task.items() if name != "failures"}
+        facts = {name: value for name, value in running.task.items() if name not in ("failures", "servers")}
         facts["filter"] = " ".join(f"{name}={value}" for name, value in facts["filter"].items())
+        for share in running.task["servers"]:
+            state = share["problem"] or ("ended" if share["ended"] else "under way")
+            facts[f"at {share['server']}"] = f"{share['matched']} matched, {share['done']} done; {state}"
         write_facts(facts)
     return status_of([running], complain) if follow else 0

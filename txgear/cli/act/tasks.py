@@ -102,6 +102,7 @@ def act_on_all(
     what: str,
     *,
     most: int | None = None,
+    apart: bool = True,
     sleep: Callable[[float], None] = time.sleep,
     complain: Callable[[str], None] = complain,
 ) -> int:
@@ -110,11 +111,13 @@ def act_on_all(
 
     @param what: what it is, with a place for the jobs: C{Cancel {}?}
     @param most: to how many of them it is done at the most, at each server; C{None} for all.
+    @param apart: whether one server of a cluster does it at all of them.
     @return: the exit status.
     @raise CommandError: it is not wanted, cannot be begun, or was interrupted.
     """
+    apis = fleet.apart() if apart else fleet.apis
     if selection.preview or not selection.yes:
-        counted = run(fleet, begin, True, sleep)
+        counted = run(apis, begin, True, sleep)
         if selection.preview:
             show(fleet, counted, COLUMNS[:3], selection.as_json)
             return status_of(counted, complain)
@@ -127,12 +130,12 @@ def act_on_all(
         where = f" at {len(fleet.apis)} servers" if fleet.several else ""
         with people() as answers:
             be_sure(what.format(plural(matched, _OF[selection.of]) + where), answers)
-    done = run(fleet, begin, False, sleep)
+    done = run(apis, begin, False, sleep)
     show(fleet, done, COLUMNS, selection.as_json)
     return status_of(done, complain)
 
 
-def run(fleet: Fleet, begin: Begin, preview: bool, sleep: Callable[[float], None]) -> list[Running]:
+def run(apis: Sequence[Api], begin: Begin, preview: bool, sleep: Callable[[float], None]) -> list[Running]:
     """
     Begin a task at each server, and wait for all of them.
 
@@ -140,7 +143,7 @@ def run(fleet: Fleet, begin: Begin, preview: bool, sleep: Callable[[float], None
     """
     running: list[Running] = []
     try:
-        for api in fleet.apis:
+        for api in apis:
             with uninterrupted():
                 running.append(Running(api, begin(api, preview)))
         watch(running, sleep)
@@ -222,6 +225,10 @@ def status_of(running: Sequence[Running], complain: Callable[[str], None]) -> in
         if task["state"] == "stopped":
             complain(f"{where} was stopped by somebody else; what is done stays done")
             statuses.add(FAILED)
+        for share in task.get("servers", ()):
+            if share["problem"] is not None:
+                complain(f"{where}: not at {share['server']}: {share['problem']}")
+                statuses.add(FAILED)
         for failure in task["failures"]:
             complain(f"job {failure['handle']}: {failure['detail']}")
         if more := task["failed"] - len(task["failures"]):

@@ -19,9 +19,9 @@ from txgear.broker.bulkacts import (
     WAITING,
     BulkAct,
     BulkActs,
-    Failure,
     Order,
 )
+from txgear.broker.bulkshares import Failure, Figures, Share
 from txgear.broker.model import Job, Peer
 from txgear.broker.operations import PATIENCE, STEPS
 from txgear.broker.records import ByKey
@@ -50,8 +50,9 @@ class BulkActsTestCase(BrokerTestCase):
     def start(self, act: str, of: str = "jobs", **rest: Any) -> BulkAct:
         words = rest.pop("words", {})
         search = Search.parse(words, OF_JOBS if of == "jobs" else OF_DEAD)
+        shares = rest.pop("shares", ())
         order = Order(act, of, words, search, **rest)
-        return self.acts.start(order, self.asker, self.fixture.now, self.hear)
+        return self.acts.start(order, self.asker, self.fixture.now, self.hear, shares)
 
     def hear(self, act: BulkAct) -> None:
         self.told.append((act.number, act.state, act.matched))
@@ -262,6 +263,65 @@ class CourseTests(BulkActsTestCase):
     def test_none_at_all(self) -> None:
         act = self.finish(self.start(CANCEL))
         self.assertEqual((self.counts(act), act.state), ((0, 0, 0, 0, 0, 0), DONE))
+
+
+class SharesTests(BulkActsTestCase):
+    """What other servers do of an act."""
+
+    def test_it_is_over_when_they_have_ended(self) -> None:
+        self.submit(3)
+        shares = [Share("a"), Share("b")]
+        act = self.start(CANCEL, shares=shares)
+        self.assertEqual(act.stage, WAITING)
+        self.finish(act)
+        self.assertEqual((act.state, act.stage, act.over), (DONE, COUNTING, 0.0))
+        for share in shares:
+            share.figures, share.counted = Figures(5, 4, 3, 2, 1, 1), True
+        self.assertEqual(act.stage, ACTING)
+        self.assertEqual(act.figures, Figures(13, 11, 9, 7, 2, 2))
+        shares[0].end(self.fixture.now + 1)
+        self.assertEqual((act.stage, act.over), (ACTING, 0.0))
+        shares[1].end(self.fixture.now + 2)
+        self.assertEqual((act.stage, act.over), (DONE, self.fixture.now + 2))
+
+    def test_a_preview(self) -> None:
+        share = Share("a")
+        act = self.finish(self.start(CANCEL, preview=True, shares=[share]))
+        self.assertEqual((act.stage, act.is_counted), (COUNTING, False))
+        share.counted = True
+        self.assertEqual((act.stage, act.is_counted), (COUNTING, True))
+        share.end(self.fixture.now, "it is gone")
+        self.assertEqual(act.stage, DONE)
+
+    def test_one_that_fails_is_counted(self) -> None:
+        share = Share("a")
+        act = self.finish(self.start(CANCEL, shares=[share]))
+        self.assertFalse(act.is_counted)
+        share.end(self.fixture.now, "it is gone")
+        self.assertTrue(act.is_counted)
+
+    def test_it_is_stopped_where_it_has_not_ended(self) -> None:
+        share = Share("a")
+        act = self.finish(self.start(CANCEL, shares=[share]))
+        self.assertTrue(self.acts.stop(act, self.fixture.now))
+        self.assertEqual((act.stage, act.over), (STOPPED, 0.0))
+        share.end(self.fixture.now)
+        self.assertFalse(self.acts.stop(act, self.fixture.now))
+
+    def test_failures(self) -> None:
+        share = Share("a")
+        share.failures = [Failure(b"H:b:%d" % number, "RUNNING", "x") for number in range(MOST_FAILURES)]
+        job = self.submit(1)[0]
+        act = self.start(CANCEL, shares=[share])
+        act.fail(job, ServerError("y", "Y"))
+        self.assertEqual(act.all_failures, [Failure(job.handle, "Y", "y"), *share.failures[:-1]])
+
+    def test_it_is_known_until_all_have_ended(self) -> None:
+        share = Share("a")
+        act = self.finish(self.start(CANCEL, shares=[share]))
+        self.assertIs(self.acts.find(act.number, self.fixture.now + 2 * KEPT_SECONDS), act)
+        share.end(self.fixture.now)
+        self.assertIsNone(self.acts.find(act.number, self.fixture.now + 2 * KEPT_SECONDS))
 
 
 class RightsTests(BulkActsTestCase):

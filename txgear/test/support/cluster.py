@@ -451,6 +451,19 @@ class SlowThread:
         return result
 
 
+class NodeClock(Clock):
+    """
+    The clock of one server.
+
+    @ivar turn: seconds that what is to be done at once waits at the least, as a turn takes so long.
+    """
+
+    turn = 0.0
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Any:
+        return super().callLater(delay or self.turn, callable, *args, **kw)
+
+
 class Node:
     """
     A server.
@@ -461,7 +474,7 @@ class Node:
 
     def __init__(self, world: World, name: str, **choices: Any) -> None:
         self.world = world
-        self.clock = Clock()
+        self.clock = NodeClock()
         self.clock.advance(world.clock.seconds())
         self.is_frozen = self.is_gone = False
         self.taken = 0

@@ -78,9 +78,29 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class TaskShare(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What another server of a cluster does of a task, to its own jobs.
+
+    @ivar server: what that is called.
+    @ivar ended: whether it has ended there.
+    @ivar matched: how many of its jobs match.
+    @ivar done: to how many it has been done.
+    @ivar failed: to how many it could not be done.
+    @ivar problem: why it is not, or not known to be, done there; C{null} where there is nothing to be said.
+    """
+
+    server: str
+    ended: bool
+    matched: int
+    done: int
+    failed: int
+    problem: str | None
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """
-    A task.
+    A task. All figures are of the jobs of all servers together.
 
     @ivar review: in which review the jobs are to be set aside; C{null} for in none.
     @ivar total: jobs that are looked at, and C{looked_at}: how many have been.
@@ -88,6 +108,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     @ivar done: to how many it has been done.
     @ivar passed: how many matched, and did not any more when their turn came.
     @ivar failed: to how many it could not be done; C{failures} has the first ones.
+    @ivar servers: what the other servers of a cluster do of it; their jobs are among all figures above.
     """
 
     id: int
@@ -109,6 +130,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     passed: int
     failed: int
     failures: list[Failure]
+    servers: list[TaskShare]
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,7 +77,7 @@ class FunctionForms:
             function = function_named(request, name)
             check(request.peer, PURGE, function.name)
             jobs = number(function.total - function.running, "job")
-            more = "" if self._server.cluster is None else " here, and those of the other servers"
+            more = "" if self._server.elsewhere is None else " here, and those of the other servers"
             words = (
                 f"All jobs of {text(function.name)} are cancelled that no worker has: {jobs} now{more}."
                 " Who waits for one hears that it failed. Nobody can undo that."

@@ -46,8 +46,9 @@ def _wish(task: BulkAct) -> Wish:
 def _shown(server: JobServer, task: BulkAct) -> dict[str, Any]:
     """What the parts show of a task: what the API does, and words."""
     order, wish = task.order, _wish(task)
-    ended = task.done + task.failed + task.passed
-    counting = task.state in (bulkacts.WAITING, bulkacts.COUNTING)
+    figures = task.figures
+    ended = figures.done + figures.failed + figures.passed
+    counting = task.stage in (bulkacts.WAITING, bulkacts.COUNTING)
     return {
         "task": tasks.shown(server, task),
         "path": _path(task),
@@ -56,11 +57,11 @@ def _shown(server: JobServer, task: BulkAct) -> dict[str, Any]:
         "said": filters.in_words(order.words),
         "line": f"{order.of} {filters.line(order.words)}",
         "listed": filters.address(_LISTS[order.of][0], order.words, of=_LISTS[order.of][1]),
-        "counted": task.counted,
+        "counted": task.is_counted,
         "led_to": task.led_to or None,
-        "at": task.looked_at if counting or order.preview else ended,
+        "at": figures.looked_at if counting or order.preview else ended,
         # Of those who may not know of all functions the total grows while they are counted.
-        "most": (task.total if task.asker.rights is None else 0) if counting else task.matched,
+        "most": (figures.total if task.asker.rights is None else 0) if counting else figures.matched,
         "began_at": task.began,
         "now": server.seconds(),
     }
@@ -105,6 +106,7 @@ class TaskView(View):
         self._number = number
         task = self._task()
         self._mine = tasks.owns(peer, task)
+        self._shared = bool(task.shares)
         self._path = _path(task)
 
     def _task(self) -> BulkAct:
@@ -117,30 +119,34 @@ class TaskView(View):
 
     def context(self) -> dict[str, Any]:
         """Part of L{View}."""
-        return {"path": self._path}
+        return {"path": self._path, "shared": self._shared}
 
     def look(self) -> Iterator[None]:
         """Part of L{View}."""
         task = self._task()
         facts = task.changed, task.state
+        course = task.stage, task.led_to, task.over
         shown = partial(_shown, self.server, task)
-        self.put("head", (task.state, task.led_to, task.ended), "head", shown)
+        self.put("head", course, "head", shown)
         self.put("progress", facts, "progress", shown)
-        self.put("choice", (task.state, task.led_to, task.ended), "choice", lambda: self._choice(task))
-        self.put("failures", len(task.failures), "failures", shown)
+        self.put("choice", course, "choice", lambda: self._choice(task))
+        self.put("failures", len(task.all_failures), "failures", shown)
+        if task.shares:
+            self.put("servers", facts, "servers", shown)
         yield from ()
 
     def _choice(self, task: BulkAct) -> dict[str, Any]:
         """What whoever looks may do with it."""
         order, wish = task.order, _wish(task)
-        asks = order.preview and task.counted and self._mine and not task.led_to
+        asks = order.preview and task.is_counted and self._mine and not task.led_to
+        matched = task.figures.matched
         may = order.act != MOVE or self.may(MOVE, order.function)
         return {
             "path": self._path,
-            "stops": not task.ended and (self._mine or self.may(SHUTDOWN)),
-            "asks": asks and may and task.matched > 0,
-            "again": order.preview and task.ended and self._mine and may,
-            "button": wish.order(task.matched),
+            "stops": not task.over and (self._mine or self.may(SHUTDOWN)),
+            "asks": asks and may and matched > 0,
+            "again": order.preview and task.over and self._mine and may,
+            "button": wish.order(matched),
             "danger": wish.act in FINAL,
             "warning": wish.warning,
         }

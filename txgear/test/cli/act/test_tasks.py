@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,6 +22,7 @@ from txgear.cli.act.tasks import (
     new_task,
     uninterrupted,
 )
+from txgear.cli.base.api import ROOT
 from txgear.cli.base.progress import Bar
 from txgear.cli.base.statuses import DENIED, DONE, FAILED, INTERRUPTED, MISUSED, UNREACHABLE, CommandError
 from txgear.test.cli.act.support import ActingApi
@@ -45,12 +46,20 @@ def selection(*, preview: bool = False, yes: bool = True, as_json: bool = False)
 class Server(ActingApi):
     """A server whose tasks go through some states, one each time that they are asked for."""
 
-    def __init__(self, *states: Any, name: str = "a:1") -> None:
+    def __init__(self, *states: Any, name: str = "a:1", cluster: Sequence[str] = ()) -> None:
+        """
+        @param cluster: the servers that have one database, this one being the first.
+        """
         super().__init__(name, self._say)
         self._states = list(states)
+        self._cluster = cluster
 
     def _say(self, method: str, path: str) -> Any:
-        return self._states.pop(0)
+        if path != f"{ROOT}/cluster":
+            return self._states.pop(0)
+        if not self._cluster:
+            return CommandError("The server is in no cluster", FAILED, "no_cluster")
+        return {"servers": [{"id": each, "own": each == self._cluster[0]} for each in self._cluster]}
 
 
 class BarTests(SynchronousTestCase):
@@ -145,6 +154,19 @@ class ActOnAllTests(SynchronousTestCase):
         self.assertEqual(self.act(Server(task(failed=2, failures=[denied, denied]))), DENIED)
         self.assertEqual(self.act(Server(task(done=1, failed=1, failures=[denied]))), FAILED)
         self.assertEqual(self.act(Server(task(failed=2, failures=[denied, FAILURE]))), FAILED)
+
+    def test_of_a_cluster_one_is_asked(self) -> None:
+        """It has the others do their part, so jobs would be counted several times."""
+        first, alone = Server(task(done=3), cluster=("a", "b", "c")), Server(task(done=3), name="d:1")
+        second, third = (Server(name=f"{name}:1", cluster=(name, "a", "b", "c")) for name in "bc")
+        self.assertEqual(self.act(first, second, alone, third), DONE)
+        self.assertEqual([len(each.sent) for each in (first, second, alone, third)], [1, 0, 1, 0])
+
+    def test_other_servers_that_do_not_do_it(self) -> None:
+        share = {"server": "b", "ended": True, "matched": 0, "done": 0, "failed": 0}
+        servers = [{**share, "problem": "b does not answer"}, {**share, "server": "c", "problem": None}]
+        self.assertEqual(self.act(Server(task(done=3, servers=servers))), FAILED)
+        self.assertEqual(self.complaints, ["task 7 at a:1: not at b: b does not answer"])
 
     def test_somebody_else_stops_it(self) -> None:
         self.assertEqual(self.act(Server(task("acting"), task("stopped", done=1))), FAILED)

@@ -59,6 +59,7 @@ class CourseTests(TasksTestCase):
                 "passed": 0,
                 "failed": 0,
                 "failures": [],
+                "servers": [],
             },
         )
         self.clock.advance(0.001)

@@ -4,6 +4,7 @@ L{functionacts<txgear.web.pages.functionacts>}."""
 from __future__ import annotations
 
 import re
+from typing import cast
 from urllib.parse import unquote, urlencode
 
 from markupsafe import escape
@@ -12,8 +13,10 @@ from txgear.broker.shares import Share
 from txgear.policies import Policies, Policy, Rate, Retries
 from txgear.protocol.constants import PRE_SLEEP, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.textlines import text
+from txgear.server.elsewhere import Elsewhere
 from txgear.server.figureseries import SPANS
 from txgear.stores.memory import MemoryStore
+from txgear.test.support.elsewhere import FakeElsewhere
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebAnswer, WebPeer, WebTestCase
@@ -370,6 +373,19 @@ class ActTests(FunctionTestCase):
         answer = self.post("/functions/f/purge", sure="yes")
         self.assertEqual(answer.json["text"], "2 jobs are being cancelled")
         self.assertEqual(len(self.broker.table.jobs), 0)
+
+    def test_purge_in_a_cluster(self) -> None:
+        """It is done by the other servers as well, and answered when they have."""
+        self.submit()
+        elsewhere = FakeElsewhere()
+        self.server.elsewhere = cast("Elsewhere", elsewhere)
+        html = self.post("/functions/f/purge", BROWSER).body.decode()
+        self.assertIn("1 job now here, and those of the other servers.", html)
+        client = self.posting("/functions/f/purge", sure="yes")
+        ((kind, parts, answer),) = elsewhere.asked
+        self.assertEqual((kind, parts, client.heard()), ("command", (b"purge f",), b""))
+        answer.callback([b"OK 41\n"])
+        self.assertEqual(client.web_answer().json["text"], "42 jobs are being cancelled")
 
     def test_drop_asks_first(self) -> None:
         self.broker.operations.create_function(b"f")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import cast
+
 from txgear.broker.bulkacts import KEPT_SECONDS, MOST_FAILURES
+from txgear.errors import ServerError
 from txgear.protocol.constants import LOW
+from txgear.server.elsewhere import Elsewhere
+from txgear.test.support.elsewhere import FakeElsewhere
 from txgear.test.web.pages.test_jobs import BROWSER, HOSTILE, SCRIPT, PageTestCase
 
 
@@ -57,6 +63,34 @@ class CourseTests(TasksTestCase):
         self.assertIn(">done<", html)
         self.assertIn("<dt>Done</dt><dd>3</dd>", html)
         self.assertNotIn("<button", html.partition("<h1>")[2].partition("</h1>")[2])
+
+    def test_other_servers_do_it_too(self) -> None:
+        """What they do is counted, shown and waited for."""
+        self.submit()
+        elsewhere = FakeElsewhere()
+        self.server.elsewhere = cast("Elsewhere", elsewhere)
+        preview = self.count(("act", "cancel"))
+        html = self.see(preview)
+        self.assertNotIn("/confirm", html)
+        self.assertIn("<bdi>b</bdi></th>", html)
+        self.assertIn("under way", html)
+        said = {
+            "state": "done",
+            "ended": True,
+            "counted": True,
+            "figures": [5, 5, 4, 0, 0, 0],
+            "failures": [],
+        }
+        elsewhere.asked[0][2].callback([json.dumps(said).encode()])
+        html = self.see(preview)
+        self.assertIn('formaction="/tasks/1/confirm">Cancel 5 jobs</button>', html)
+        self.assertIn(">ended<", html)
+        begun = self.confirm(preview)
+        self.end()
+        elsewhere.asked[1][2].errback(ServerError("b does not answer", "NOT_ANSWERED"))
+        html = self.see(begun)
+        self.assertIn("<dt>Done</dt><dd>1</dd>", html)
+        self.assertIn('<span class="badge warning">not done</span> <bdi>b does not answer</bdi>', html)
 
     def test_to_confirm_again_does_nothing_more(self) -> None:
         self.submit()
