@@ -9,6 +9,7 @@ there is none, each key may be that of such a job.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from rbloom import Bloom
@@ -173,14 +174,26 @@ class Sieve:
 
     def hide_all(self, keys: Iterable[Key]) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
+        asked = self._asked
+        absent: list[int] = []
+        if asked:
+            # Those that were submitted since they were asked for have what stands for them already.
+            others = []
+            for key in keys:
+                if (known := asked.pop(key, None)) is None:
+                    others.append(key)
+                else:
+                    absent.append(known)
+            keys = others
         hashes = hashes_of(keys)
         if self._new is not None:
-            self._new.update(self._new.others(hashes))
+            self._new.update(self._new.others(chain(absent, hashes)))
         if self._blind:
             return
+        self._filters.update(absent)
         unknown = self._filters.others(hashes)
-        known = len(hashes) - len(unknown)
-        self._ended = max(self._ended - known, min(self._ended, self._ended_before))
+        there = len(hashes) - len(unknown)
+        self._ended = max(self._ended - there, min(self._ended, self._ended_before))
         self._filters.update(unknown)
         if len(self._filters.filters) > self._bounds.filters:
             self._build()

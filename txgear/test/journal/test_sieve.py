@@ -159,6 +159,16 @@ class SieveTests(SieveTestCase):
         self.assertEqual(set(self.hidden(*range(count))), {True})
         self.assertAlmostEqual(self.sieve._filters.keys, count, delta=count // 1000)
 
+    def test_many_of_which_some_were_asked_for(self) -> None:
+        """They are counted once, however often they are hidden."""
+        self.sieve.hide(key(0))
+        self.assertEqual(self.hidden(1, 2, 3), [False] * 3)
+        self.sieve.hide_all(map(key, (1, 4, 2, 1, 0)))
+        self.assertEqual(self.hidden(0, 1, 2, 3, 4), [True, True, True, False, True])
+        self.sieve.hide_all(map(key, (1, 2, 3, 4)))
+        self.assertEqual(self.hidden(3, 5), [True, False])
+        self.assertEqual(self.sieve._filters.keys, 5)
+
     def test_what_is_shown_may_stay(self) -> None:
         """Nothing can be taken out, and there may be another job with that key."""
         self.sieve.hide(key(1))
@@ -233,6 +243,17 @@ class BuildTests(SieveTestCase):
         self.build()
         self.sieve.hide(key(second))
         self.sieve.hide(key(third))
+        self.assertEqual(self.hidden(first, second, third), [True] * 3)
+        self.assertEqual(self.sieve._filters.keys, 3)
+
+    def test_many_that_were_asked_for_meanwhile(self) -> None:
+        self.fill(ENDED + 1)
+        self.show(*range(ENDED + 1))
+        first, second, third = range(10**6, 10**6 + 3)
+        self.assertEqual(self.hidden(first, second, third), [False] * 3)
+        self.sieve.hide_all(map(key, (first, second)))
+        self.lists(third)
+        self.build()
         self.assertEqual(self.hidden(first, second, third), [True] * 3)
         self.assertEqual(self.sieve._filters.keys, 3)
 
