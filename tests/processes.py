@@ -23,11 +23,12 @@ SERVER_COMMAND: Final = os.environ.get("TXGEAR_TEST_SERVER_COMMAND", "")
 #: Seconds that a program may take to do its part of a test; far more than it needs, for slow machines.
 PATIENCE: Final = 15.0
 
-#: Seconds in which a server comes up: that is no matter of the tests which wait for one, and takes long where
-#: others have the processors.
-COMING_UP: Final = 60.0
+#: Seconds in which a server comes up, and a program does all that it does: to start one takes seconds of the
+#: processor, of which each has a tenth where others are busy.
+LIFE: Final = 60.0
 
-#: Seconds between SIGTERM and SIGKILL.
+#: Seconds between SIGTERM and SIGKILL at the end of a test, where nobody asks how it ends; and to an end by
+#: SIGKILL.
 GRACE: Final = 5.0
 
 #: Characters of a program's output that are shown when a test fails.
@@ -160,13 +161,20 @@ def listening(pid: int) -> set[tuple[str, int]]:
     return found
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that others may read at any time: they see what was in it, or all of this."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
 def run(
     command: Sequence[str | Path],
     *,
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    timeout: float = PATIENCE,
+    timeout: float = LIFE,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end and return its status and outputs, whatever they are."""
     return subprocess.run(
@@ -272,7 +280,7 @@ class Program:
         said = self.said()[since:]
         return b"Traceback (most recent call last)" not in said and b"Unhandled" not in said
 
-    def wait(self, timeout: float = PATIENCE) -> int:
+    def wait(self, timeout: float = LIFE) -> int:
         """Wait for the program's own end; its exit status."""
         try:
             return self._process.wait(timeout)
@@ -291,12 +299,15 @@ class Program:
         """Let it go on."""
         self.signal(signal.SIGCONT)
 
-    def stop(self) -> int:
-        """End the program and its children: SIGTERM, then SIGKILL; the exit status."""
+    def stop(self, grace: float = PATIENCE) -> int:
+        """End the program and its children; the exit status.
+
+        :param grace: seconds between SIGTERM and SIGKILL.
+        """
         if self.running:
             self._process.terminate()
             try:
-                self._process.wait(GRACE)
+                self._process.wait(grace)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         with contextlib.suppress(ProcessLookupError):
@@ -342,7 +353,7 @@ class Programs:
 
     def stop(self) -> None:
         for program in reversed(self._all):
-            program.stop()
+            program.stop(GRACE)
 
     def calm(self) -> bool:
         """No server among them logged a traceback; a worker may, of its jobs."""
@@ -376,7 +387,7 @@ class Server(Program):
             command = server_command(self.port, store)
         super().__init__([*command, *options], directory, name, env=env)
         try:
-            wait_until(self._listens, COMING_UP, f"a server on port {self.port}")
+            wait_until(self._listens, LIFE, f"a server on port {self.port}")
         except (AssertionError, TimeoutError) as problem:
             self.stop()
             raise AssertionError(
@@ -443,9 +454,9 @@ class Server(Program):
             what=f"a total of {total} job(s) of {function}",
         )
 
-    def stop(self) -> int:
+    def stop(self, grace: float = PATIENCE) -> int:
         self.close_peers()
-        return super().stop()
+        return super().stop(grace)
 
     def log(self) -> str:
         parts = [super().log()]
@@ -476,7 +487,7 @@ class Servers:
 
     def stop(self) -> None:
         for server in self._all:
-            server.stop()
+            server.stop(GRACE)
 
     def calm(self) -> bool:
         return all(server.calm() for server in self._all)

@@ -194,7 +194,7 @@ def restart_under_load(programs: Programs, folder: Path, times: int) -> Seen:
     for number in range(times):
         time.sleep(0.3)
         following = programs.start(command, name=f"next{number}")
-        assert server.wait(PATIENCE) == 0, server.log()
+        assert server.wait() == 0, server.log()
         assert following.running, following.log()
         server = following
     time.sleep(0.3)

@@ -25,7 +25,7 @@ from typing import Final
 
 from crashpeers import Gone, Line
 from linebetween import LineBetween
-from processes import Program, Server, free_port, twistd
+from processes import Program, Server, free_port, twistd, write_whole
 from wirepeer import P, packet
 
 #: What all processes of a runtime are called at the server.
@@ -284,10 +284,11 @@ class Trial:
         return Program(command, self._folder, f"runtime{self._lives}", env=environment)
 
     def _write(self, code: str, groups: str) -> None:
-        (self._folder / "jobs.py").write_text(code)
-        (self._folder / "workers.toml").write_text(
+        write_whole(self._folder / "jobs.py", code)
+        write_whole(
+            self._folder / "workers.toml",
             f'servers = ["127.0.0.1:{self._line.port}"]\nname = "{NAME}"\nmodules = ["jobs"]\n'
-            f"stop_timeout = 5\n{groups}"
+            f"stop_timeout = 5\n{groups}",
         )
 
     def _processes(self) -> dict[int, str]:

@@ -103,11 +103,11 @@ def test_several_servers(server: Server, start_server: Servers) -> None:
 def test_interrupted(server: Server, programs: Programs, background: bool) -> None:
     """It says what it has measured so far, ends with 130, and leaves nothing."""
     words = ["--duration", "60s", "--json", *(["-b"] if background else [])]
+    before = newest(server)
     program = programs.start(
         [*txgear(), "bench", "--server", f"127.0.0.1:{server.port}", *words], name="bench"
     )
-    wait_until(lambda: any("txgear-bench" in row[0] for row in server.list("status")))
-    time.sleep(0.5)
+    wait_until(lambda: newest(server) > before + 200, what="jobs that it measures")
     program.signal(signal.SIGINT)
     assert program.wait() == 130
     found = json.loads(program.stdout)

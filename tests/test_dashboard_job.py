@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browsing import LOOKS, Tab, browser
+from hostile import wait_until_written
 from processes import Server, free_port
 from wirepeer import P, WirePeer
 
@@ -200,8 +201,7 @@ def test_copies_outlive_the_server(tmp_path: Path) -> None:
     handle = stage.submit(b"kept", b"x")
     with WirePeer(stage.server.port) as peer:
         copy = peer.ask(f"copy job {handle}").split()[1].decode()
-    # On the disk within a twentieth of a second and the time of a commit.
-    time.sleep(0.5)
+    wait_until_written(stage.server.port)
     stage.server.kill()
     stage.close()
     again = Stage(tmp_path)

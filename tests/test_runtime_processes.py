@@ -5,6 +5,7 @@ Whatever happens to them, each job ends once, and no process is left.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -15,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from processes import Program, Programs, Server, Servers, twistd, wait_until
+from processes import Program, Programs, Server, Servers, twistd, wait_until, write_whole
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -103,7 +104,7 @@ class Runtime:
 
     def write(self, code: str) -> None:
         """What stands in the module."""
-        (self.folder / "jobs.py").write_text(code.replace("PREFIX", self.prefix))
+        write_whole(self.folder / "jobs.py", code.replace("PREFIX", self.prefix))
 
     def configure(self, groups: str, *, stop_timeout: float = 20.0) -> None:
         """What stands in the file."""
@@ -143,7 +144,8 @@ class Runtime:
 
         def found() -> list[tuple[bytes, int, int]]:
             path = self._programs.directory / "journal"
-            lines = path.read_bytes().splitlines() if path.exists() else []
+            # The last one may not be whole yet.
+            lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
             words = [line.split() for line in lines]
             return [(each[1], int(each[2]), int(each[3])) for each in words if each[0] == what.encode()]
 
@@ -243,7 +245,8 @@ def runtime(tmp_path: Path, server: Server, programs: Programs) -> Iterator[Runt
     this = Runtime(tmp_path, server, programs)
     yield this
     for pid in this.processes():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -254,14 +257,15 @@ def client(server: Server) -> Client:
 def test_killed(runtime: Runtime, client: Client) -> None:
     """A process dies with jobs in hand: they are tried again at once, and another one takes its place."""
     runtime.start("[group.a]\nprocesses = 2\nconcurrency = 2\n", ready=2)
-    client.submit(runtime.name("work"), *[b"0.3"] * 20)
-    first = runtime.journal("begins", 4)[0]
-    os.kill(first[2], signal.SIGKILL)
+    client.submit(runtime.name("work"), *[b"1.5"] * 4, *[b"0.3"] * 16)
+    # The one that began last has not ended yet, though one process may have begun late.
+    last = runtime.journal("begins", 4)[-1]
+    os.kill(last[2], signal.SIGKILL)
     assert client.all_done_once() == [b"1"] * 20
     runtime.wait_for("is ready", 3)
     assert runtime.said("ended by itself (ended by SIGKILL)") == 1
     assert runtime.said("ended by itself (ended by SIGKILL):") == 0
-    again = [attempt for handle, attempt, _ in runtime.journal("begins", 20) if handle == first[0]]
+    again = [attempt for handle, attempt, _ in runtime.journal("begins", 20) if handle == last[0]]
     assert again == [1, 2]
     runtime.stop()
 
@@ -352,8 +356,10 @@ def test_supervisor_killed(tmp_path: Path, start_server: Servers, programs: Prog
         ready=3,
         stop_timeout=2.0,
     )
-    [short, long, waiting] = client.submit(runtime.name("work"), b"0.5", b"60", b"0")
+    # The short one is not to end before the others have begun: then the one that waits would.
     [stuck] = client.submit(runtime.name("stuck"), b"")
+    runtime.journal("begins", 1)
+    [short, long, waiting] = client.submit(runtime.name("work"), b"1", b"60", b"0")
     runtime.journal("begins", 3)
     runtime.program.kill()
     runtime.is_gone()
@@ -380,8 +386,9 @@ def test_stop(runtime: Runtime, client: Client, server: Server) -> None:
         ready=2,
         stop_timeout=2.0,
     )
-    [short, long, waiting] = client.submit(runtime.name("work"), b"0.5", b"60", b"0")
     [stuck] = client.submit(runtime.name("stuck"), b"")
+    runtime.journal("begins", 1)
+    [short, long, waiting] = client.submit(runtime.name("work"), b"1", b"60", b"0")
     runtime.journal("begins", 3)
     runtime.stop()
     assert runtime.said("its process was stuck") == 1
@@ -414,9 +421,13 @@ def test_steered(runtime: Runtime, client: Client, server: Server) -> None:
     name = f"{runtime.prefix}-a-"
 
     def tell(number: int, word: str) -> str:
-        with WirePeer(server.port, timeout=LONG) as peer:
-            peer.send_raw(f"worker {name}{number} {word}\n".encode())
-            return peer.read_until(b"\n").decode().replace("+", " ")
+        def answered() -> str:
+            with WirePeer(server.port, timeout=LONG) as peer:
+                said = peer.ask(f"worker {name}{number} {word}").decode().replace("+", " ")
+                return said if said.startswith("OK") else ""
+
+        # A process says what it understands only when it has heard that the server does, too.
+        return wait_until(answered, what=f"{word} that is understood")
 
     assert "Group a has 2 processes now" in tell(1, "grow")
     runtime.wait_for(f"{name}2 is ready")

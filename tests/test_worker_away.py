@@ -155,7 +155,7 @@ def test_the_server_is_killed(world: World, start_server: Servers) -> None:
     store = f"sqlite:///{world.folder / 'store'}"
     second = start_server("--worker-grace=60", port=world.server.port, store=store)
     world.wait_for_log("takes 1 of 1 jobs from before")
-    assert second.status(world.function) == (1, 1, 1)
+    wait_until(lambda: second.status(world.function) == (1, 1, 1), what="the worker with its job")
     world.let_end("one")
     wait_until(lambda: second.status(world.function) == (0, 0, 1), what="the job has ended")
     assert world.begun() == [f"began {handle} 1"]
