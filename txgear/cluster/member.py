@@ -94,7 +94,7 @@ class Member:
         """
         assert server.journal is not None
         self.lease_seconds = store.lease_seconds
-        self.takeovers = self.deaths = self.failures = 0
+        self.takeovers = self.silent = self.failures = 0
         self._server = server
         self._journal = server.journal
         self._sharing = Sharing(server, server.journal, chance)
@@ -243,7 +243,7 @@ class Member:
         dead = sum(count.jobs for count in lanes if _is_dead(count.lane.kind))
         news = News(lease, self._watch.stood(lease.part, self._server.clock.seconds()), jobs, dead)
         self.takeovers += 1
-        self.deaths += news.was_anothers
+        self.silent += news.was_anothers
         self._news.append(news)
 
     def _tell(self) -> None:

@@ -31,7 +31,7 @@ def cluster(server: JobServer, peer: Peer) -> dict[str, Any]:
 
     @return: C{lease}, the seconds without a sign of life after which a server's parts are taken; C{looked},
         seconds since the last look that the database has answered; C{trust}, seconds for which this server
-        can still rely on its parts; C{taken}, how many parts it has taken, and C{deaths}, how many of these
+        can still rely on its parts; C{taken}, how many parts it has taken, and C{silent}, how many of these
         from servers that were not heard of; C{database}; C{servers}, by their names, each with its C{parts};
         and C{free}, the parts that nobody has.
     @raise ServerError: it is in none.
@@ -44,7 +44,7 @@ def cluster(server: JobServer, peer: Peer) -> dict[str, Any]:
         "looked": round(view.looked, 3),
         "trust": round(journal.trust.left, 3),
         "taken": view.takeovers,
-        "deaths": view.deaths,
+        "silent": view.silent,
         "database": database(server, peer),
         "servers": [_server(each) for each in view.servers()],
         "free": [_part(part) for part in free(view)],

@@ -98,13 +98,13 @@ class Cluster(Protocol):
 
     @ivar lease_seconds: seconds without a sign of life after which a server's parts are taken.
     @ivar takeovers: how many parts it has taken so far, whether or not somebody had them.
-    @ivar deaths: of these, how many were of servers that were not heard of any more.
+    @ivar silent: of these, how many were of servers that were not heard of any more.
     @ivar failures: looks at the parts that have failed so far.
     """
 
     lease_seconds: float
     takeovers: int
-    deaths: int
+    silent: int
     failures: int
 
     @property

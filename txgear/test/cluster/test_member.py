@@ -277,7 +277,7 @@ class TakeOverTests(ClusterTestCase):
         left = c.leave()
         lines = self.logged(PROMPT)
         self.successResultOf(left)
-        self.assertEqual((c.member.takeovers, c.member.deaths), (3, 3))
+        self.assertEqual((c.member.takeovers, c.member.silent), (3, 3))
         self.assertIn(f"took over {d.member.takeovers} parts, which nobody had: 2 jobs", lines)
 
     def test_an_empty_part_is_no_news(self) -> None:
@@ -288,7 +288,7 @@ class TakeOverTests(ClusterTestCase):
         (event,) = (event for event in events if "took over" in formatEvent(event))
         self.assertEqual(formatEvent(event), "took over part 1, which nobody had: 0 jobs")
         self.assertIs(event["log_level"], LogLevel.info)
-        self.assertEqual((b.member.takeovers, b.member.deaths), (1, 0))
+        self.assertEqual((b.member.takeovers, b.member.silent), (1, 0))
 
     def test_a_death_is_one_whatever_is_left(self) -> None:
         a, b = self.join("a", "b")
@@ -297,7 +297,7 @@ class TakeOverTests(ClusterTestCase):
             self.world.run(LEASE + 2)
         (event,) = (event for event in events if "took over" in formatEvent(event))
         self.assertIs(event["log_level"], LogLevel.warn)
-        self.assertEqual((b.member.takeovers, b.member.deaths), (1, 1))
+        self.assertEqual((b.member.takeovers, b.member.silent), (1, 1))
 
     def test_what_they_say(self) -> None:
         """Each knows of each how it does, some seconds late, and of itself how it does now."""

@@ -53,7 +53,7 @@ class FakeCluster:
     def __init__(self, *shown: ServerShown, free: tuple[PartShown, ...] = ()) -> None:
         self.shown = list(shown)
         self.free = free
-        self.takeovers = self.deaths = self.failures = 0
+        self.takeovers = self.silent = self.failures = 0
         self.looked = 0.25
 
     def servers(self) -> list[ServerShown]:

@@ -105,7 +105,7 @@ class ClusterState(Struct, frozen=True, kw_only=True):
     @ivar looked: seconds since the database has told of them.
     @ivar trust: seconds for which this server can still rely on its parts; 0 where others may have them.
     @ivar taken: parts that it has taken since it started, whether or not somebody had them.
-    @ivar deaths: of these, how many were of servers that were not heard of any more.
+    @ivar silent: of these, how many were of servers that were not heard of any more.
     @ivar database: what all have in common.
     @ivar servers: those that have parts, by their names.
     @ivar free: parts that nobody has.
@@ -115,7 +115,7 @@ class ClusterState(Struct, frozen=True, kw_only=True):
     looked: float
     trust: float
     taken: int
-    deaths: int
+    silent: int
     database: ClusterDatabase
     servers: list[ClusterServer]
     free: list[ClusterPart]

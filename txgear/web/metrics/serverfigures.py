@@ -134,7 +134,7 @@ def _cluster(server: JobServer) -> Iterator[Metric]:
     yield families.CLUSTER_PARTS.values(
         [(("own",), own), (("other",), owned - own), (("none",), len(view.parts()) - owned)]
     )
-    freed = view.takeovers - view.deaths
-    yield families.CLUSTER_TAKEOVERS.values([(("silent",), view.deaths), (("none",), freed)])
+    freed = view.takeovers - view.silent
+    yield families.CLUSTER_TAKEOVERS.values([(("silent",), view.silent), (("none",), freed)])
     yield families.CLUSTER_TRUST.value(journal.trust.left)
     yield families.CLUSTER_FAILURES.value(view.failures)

@@ -89,7 +89,7 @@ class ClusterView(View):
 
     def _put_database(self, view: Cluster | None) -> None:
         found = None if view is None else clusterstate.database(self.server, self.peer)
-        taken = None if view is None else (view.takeovers, view.deaths, view.lease_seconds)
+        taken = None if view is None else (view.takeovers, view.silent, view.lease_seconds)
         self.put("database", (repr(found), taken), "database", partial(dict, database=found, taken=taken))
 
 

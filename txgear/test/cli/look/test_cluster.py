@@ -53,7 +53,7 @@ FOUND: dict[str, Any] = {
     "looked": 0.2,
     "trust": 6.9,
     "taken": 1,
-    "deaths": 0,
+    "silent": 0,
     "database": {
         "name": "postgresql:",
         "state": "ok",

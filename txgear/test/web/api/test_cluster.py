@@ -47,11 +47,11 @@ class ClusterTests(ApiTestCase):
             server_shown("b", 2, seconds=6.0, status=Status()),
             free=(free_part(4),),
         )
-        view.takeovers, view.deaths = 3, 1
+        view.takeovers, view.silent = 3, 1
         self.join(ReportingStore(), view)
         found = self.found()
-        figures = {name: found[name] for name in ("lease", "looked", "trust", "taken", "deaths")}
-        self.assertEqual(figures, {"lease": 8.0, "looked": 0.25, "trust": 6.0, "taken": 3, "deaths": 1})
+        figures = {name: found[name] for name in ("lease", "looked", "trust", "taken", "silent")}
+        self.assertEqual(figures, {"lease": 8.0, "looked": 0.25, "trust": 6.0, "taken": 3, "silent": 1})
         ours, theirs = found["servers"]
         self.assertEqual((ours["name"], ours["address"], ours["own"]), ("a", "a.example:4730", True))
         self.assertEqual((ours["state"], theirs["state"]), ("alive", "silent"))

@@ -147,7 +147,7 @@ class ServerFiguresTests(SynchronousTestCase):
             server_shown("c", 3),
             free=(free_part(7),),
         )
-        view.takeovers, view.deaths, view.failures = 5, 2, 3
+        view.takeovers, view.silent, view.failures = 5, 2, 3
         self.assertFalse([name for name in self.read() if "_cluster_" in name])
         self.use(DurableServerFixture(MemoryStore(), lease=8.0))
         self.server.cluster = view

@@ -56,7 +56,7 @@ class ClusterPageTests(WorkerPagesTestCase):
         store = ReportingStore()
         store.said = WELL._replace(doubts=("fsync is <off>",), promise="primary with <1> standby")
         view = FakeCluster(server_shown("a", 1, own=True))
-        view.takeovers, view.deaths = 3, 1
+        view.takeovers, view.silent = 3, 1
         self.join(view, store)
         self.assertIn("<dt>Machines</dt><dd>not known</dd>", self.html("/cluster"))
         with capturedLogs():
