@@ -94,7 +94,8 @@ class Claims:
 
         @param gone: jobs that it deletes; none where none of them has a name.
         """
-        self._release(cursor, {*gone, *(each.number for each in batch.names if each.key is None)})
+        if gone or batch.names:
+            self._release(cursor, {*gone, *(each.number for each in batch.names if each.key is None)})
 
     # Names
 
@@ -109,7 +110,7 @@ class Claims:
         named = [
             job.number
             for job, _ in batch.new_jobs
-            if job.unique and (job.unique != UNIQUE_FROM_WORKLOAD or job.digest is not None)
+            if (unique := job.unique) and (unique != UNIQUE_FROM_WORKLOAD or job.digest is not None)
         ]
         return not named or self._statements.claim(cursor, self._salt(), named) == len(named)
 

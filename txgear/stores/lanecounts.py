@@ -108,8 +108,13 @@ class LaneCounts:
             tally.add(lane, count, size)
 
     def apply(self, cursor: DBAPICursor, tally: Tally) -> None:
-        """Change the table, at the end of a transaction."""
+        """
+        Change the table, when all that is counted is done in the transaction.
+
+        @param tally: is empty afterwards.
+        """
         changes = tally.changes()
+        tally.counts.clear()
         if not changes:
             return
         if self._made >= self._sweep_at:

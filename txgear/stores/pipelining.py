@@ -25,8 +25,6 @@ class PipeliningCursor:
 
     def __init__(self, connection: PsycopgConnection) -> None:
         self._connection = connection
-        # For COPY, which goes by itself.
-        self._cursor = connection.cursor()
         self._waiting: list[Statement] = []
         self._last: PGresult | None = None
 
@@ -47,7 +45,7 @@ class PipeliningCursor:
     def copy(self, text: str) -> Any:
         """As psycopg's."""
         self.send()
-        return self._cursor.copy(text)
+        return self._connection.copying.copy(text)
 
     @property
     def rowcount(self) -> int:
@@ -69,4 +67,3 @@ class PipeliningCursor:
     def close(self) -> None:
         """As in the DB API: what waits is not sent."""
         self._waiting = []
-        self._cursor.close()

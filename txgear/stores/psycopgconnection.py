@@ -52,12 +52,14 @@ class PsycopgConnection(psycopg.Connection[Any]):
     line.
 
     @ivar stall_timeout: seconds for which no byte may come or leave.
+    @ivar copying: a cursor for COPY, which goes by itself; to make one costs nearly as much as a round trip.
     """
 
     stall_timeout = 5.0
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
+        self.copying = self.cursor()
         self._names: dict[bytes, bytes] = {}
         self._warning = ""
         self.add_notice_handler(self._noticed)

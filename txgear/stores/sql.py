@@ -441,6 +441,9 @@ class SqlStore:
 
         def work(cursor: DBAPICursor, tally: Tally) -> None:
             self._add(cursor, batch.new_jobs, tally)
+            if not gone and not changed:
+                # The outcome of the claims is waited for: what goes before them goes with them.
+                self._lanes.apply(cursor, tally)
             values = batch.values if claims is None else claims.take(cursor, batch)
             keyed = self._lanes.before(cursor, tally, gone | changed)
             if claims is not None:
