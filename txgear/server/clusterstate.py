@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from txgear.broker.model import Peer
+from txgear.broker.rights import SETTINGS, may
 from txgear.errors import ServerError
 from txgear.protocol.textlines import column, row
 from txgear.server import storestate
@@ -49,6 +50,26 @@ def cluster(server: JobServer, peer: Peer) -> dict[str, Any]:
         "servers": [_server(each) for each in view.servers()],
         "free": [_part(part) for part in free(view)],
     }
+
+
+def not_listed(server: JobServer, peer: Peer) -> list[dict[str, Any]]:
+    """
+    The other servers, whose jobs are in no list of this one.
+
+    @return: of each its name; and where it is reached, and how many jobs it has that wait and that run, as it
+        has said last, for whoever may see how the servers are set up. Otherwise these are C{None}.
+    """
+    shows = may(peer, SETTINGS)
+    return [
+        {
+            "server": each.name,
+            "address": (each.address or None) if shows else None,
+            "queued": each.status.queued if shows else None,
+            "running": each.status.running if shows else None,
+        }
+        for each in (server.cluster.servers() if server.cluster is not None else ())
+        if not each.is_ours
+    ]
 
 
 def database(server: JobServer, peer: Peer) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
@@ -179,12 +179,22 @@ class Api:
             raise CommandError(f"{self.place.name}: its answer is no JSON", UNREACHABLE) from error
 
     def rows(
-        self, path: str, member: str, query: Mapping[str, Any] | None = None
+        self,
+        path: str,
+        member: str,
+        query: Mapping[str, Any] | None = None,
+        first: Callable[[Mapping[str, Any]], None] = lambda page: None,
     ) -> Iterator[dict[str, Any]]:
-        """All rows of a list, page after page: one page is in memory at a time."""
+        """
+        All rows of a list, page after page: one page is in memory at a time.
+
+        @param first: called with the first page, before its rows.
+        """
         asked = dict(query or {})
         while True:
             page = self.get(path, asked)
+            if "after" not in asked:
+                first(page)
             yield from page[member]
             if page.get("next") is None:
                 return

@@ -13,7 +13,7 @@ from txgear.cli.base.api import ROOT
 from txgear.cli.base.options import Servers, server_options
 from txgear.cli.base.output import Column
 from txgear.cli.base.statuses import MISUSED, CommandError
-from txgear.cli.look.lists import ADD, Choice, ListCommand, Total, list_options, show
+from txgear.cli.look.lists import ADD, Choice, ListCommand, Total, list_options, show, show_jobs
 
 COLUMNS: Final = (
     Column("handle", "its handle"),
@@ -59,7 +59,7 @@ def command(servers: Servers, choice: Choice, groups: bool, **filters: str | Non
     """Jobs that failed and have no attempt left, the oldest first."""
     query = {**filters, "limit": choice.page}
     if not groups:
-        return show(servers, choice, lambda api: api.rows(f"{ROOT}/dead", "jobs", query), COLUMNS)
+        return show_jobs(servers, choice, f"{ROOT}/dead", query, COLUMNS)
     for name in ("review", "unique", "text"):
         if query.pop(name) is not None:
             raise CommandError(f"--{name} is not for --groups", MISUSED)

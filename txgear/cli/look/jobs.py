@@ -12,7 +12,7 @@ from txgear.cli.base import quantities
 from txgear.cli.base.api import ROOT
 from txgear.cli.base.options import Servers, server_options
 from txgear.cli.base.output import Column
-from txgear.cli.look.lists import Choice, ListCommand, list_options, show
+from txgear.cli.look.lists import Choice, ListCommand, list_options, show_jobs
 
 STATES: Final = {"running": "green", "waiting": "cyan", "storing": "yellow"}
 COLUMNS: Final = (
@@ -49,4 +49,4 @@ COLUMNS: Final = (
 def command(servers: Servers, choice: Choice, **filters: str | None) -> int:
     """Jobs that are not over, the oldest first."""
     query = {**filters, "limit": choice.page}
-    return show(servers, choice, lambda api: api.rows(f"{ROOT}/jobs", "jobs", query), COLUMNS)
+    return show_jobs(servers, choice, f"{ROOT}/jobs", query, COLUMNS)

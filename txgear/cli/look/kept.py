@@ -12,7 +12,7 @@ from txgear.cli.base import quantities
 from txgear.cli.base.api import ROOT
 from txgear.cli.base.options import Servers, server_options
 from txgear.cli.base.output import Column
-from txgear.cli.look.lists import Choice, ListCommand, list_options, show
+from txgear.cli.look.lists import Choice, ListCommand, list_options, show_jobs
 
 COLUMNS: Final = (
     Column("handle", "its handle"),
@@ -42,4 +42,4 @@ COLUMNS: Final = (
 def command(servers: Servers, choice: Choice, **filters: str | None) -> int:
     """Other jobs that are over and still known, their results with them; the oldest first."""
     query = {**filters, "limit": choice.page}
-    return show(servers, choice, lambda api: api.rows(f"{ROOT}/kept", "jobs", query), COLUMNS)
+    return show_jobs(servers, choice, f"{ROOT}/kept", query, COLUMNS)

@@ -242,6 +242,32 @@ def show(
     return failed[0] if failed else DONE
 
 
+def show_jobs(
+    servers: Servers, choice: Choice, path: str, query: Mapping[str, Any], columns: Sequence[Column]
+) -> int:
+    """
+    The same for a list of jobs. Where one server of a cluster is asked, it is said which have others.
+
+    @param path: of the list.
+    """
+    tell = _tell_of_others if len(servers.names) == 1 else lambda page: None
+    return show(servers, choice, lambda api: api.rows(path, "jobs", query, tell), columns)
+
+
+def _tell_of_others(page: Row) -> None:
+    if others := page.get("others"):
+        note(f"Not in this list: the jobs of {', '.join(map(_other, others))}")
+
+
+def _other(other: Row) -> str:
+    """A server whose jobs are not listed, and what it has."""
+    where = f" at {other['address']}" if other["address"] else ""
+    has = (
+        "" if other["queued"] is None else f" ({other['queued']:,} queued, {other['running'] or 0:,} running)"
+    )
+    return f"{other['server']}{where}{has}"
+
+
 def _rows(servers: Servers, rows_of: Callable[[Api], Iterable[Row]], failed: list[int]) -> Iterator[Row]:
     """All rows of all servers; C{failed} has the statuses of those that could not be asked."""
     several = len(servers.names) > 1

@@ -35,6 +35,23 @@ class LiveJob(Struct, frozen=True, kw_only=True):
     unique: str
 
 
+class NotListed(Struct, frozen=True, kw_only=True):
+    """
+    A server of a cluster whose jobs are not in a list.
+
+    @ivar server: what it is called.
+    @ivar address: where it is reached; C{null} where that is not known, or may not be seen; so are the
+        others.
+    @ivar queued: jobs that wait there, of all functions, as it has said last.
+    @ivar running: jobs that run there.
+    """
+
+    server: str
+    address: str | None
+    queued: int | None
+    running: int | None
+
+
 class LiveJobs(Struct, frozen=True, kw_only=True):
     """
     A page of jobs that have not ended.
@@ -42,10 +59,12 @@ class LiveJobs(Struct, frozen=True, kw_only=True):
     @ivar jobs: in the order of their numbers; a page may have fewer than there is room for, even none, and
         still have a next one.
     @ivar next: what is C{after} of the next page; C{null} if this is the last.
+    @ivar others: the other servers of a cluster, whose jobs are not in this list.
     """
 
     jobs: list[LiveJob]
     next: int | None
+    others: list[NotListed]
 
 
 class DeadJob(Struct, frozen=True, kw_only=True):
@@ -81,10 +100,12 @@ class DeadJobs(Struct, frozen=True, kw_only=True):
     @ivar jobs: in the order of their numbers; a page may have fewer than there is room for, even none, and
         still have a next one.
     @ivar next: what is C{after} of the next page; C{null} if this is the last.
+    @ivar others: the other servers of a cluster, whose jobs are not in this list.
     """
 
     jobs: list[DeadJob]
     next: int | None
+    others: list[NotListed]
 
 
 class KeptJob(Struct, frozen=True, kw_only=True):
@@ -116,10 +137,12 @@ class KeptJobs(Struct, frozen=True, kw_only=True):
     @ivar jobs: in the order of their numbers; a page may have fewer than there is room for, even none, and
         still have a next one.
     @ivar next: what is C{after} of the next page; C{null} if this is the last.
+    @ivar others: the other servers of a cluster, whose jobs are not in this list.
     """
 
     jobs: list[KeptJob]
     next: int | None
+    others: list[NotListed]
 
 
 class Waiter(Struct, frozen=True, kw_only=True):

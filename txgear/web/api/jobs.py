@@ -14,6 +14,7 @@ from txgear.broker.model import Job
 from txgear.broker.rights import READ, check, knows
 from txgear.broker.search import Search
 from txgear.broker.states import DEAD
+from txgear.server import clusterstate
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import jobmodels, outcomes
 from txgear.web.api.finding import function_path, job_named, job_path, unknown_job
@@ -60,7 +61,7 @@ class JobRoutes:
         def answer(page: dict[str, Any] | None) -> Answer:
             if page is None:
                 raise not_read()
-            return Answer(page)
+            return Answer({**page, "others": clusterstate.not_listed(request.server, request.peer)})
 
         return page_of(request.server, request.peer, of, search).addCallback(answer)
 

@@ -19,6 +19,7 @@ from txgear.broker.model import Function, Peer
 from txgear.broker.rights import FORGET, MOVE, REQUEUE, REVIEW
 from txgear.broker.search import Search
 from txgear.broker.shelves import Shelf
+from txgear.server import clusterstate
 from txgear.server.turns import Steps
 from txgear.web.answers import Answer
 from txgear.web.api.models import After
@@ -153,6 +154,7 @@ class DeadView(DeadJobs):
             "reasons": [*DEAD_REASONS, *([reason] if reason and reason not in DEAD_REASONS else [])],
             "filtered": bool(self.words),
             "action": self.address(query.after),
+            "others": clusterstate.not_listed(self.server, self.peer),
         }
 
     def look(self) -> Steps:

@@ -16,6 +16,7 @@ from txgear.broker.model import Peer
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE
 from txgear.broker.search import Search
 from txgear.errors import InvalidArgument
+from txgear.server import clusterstate
 from txgear.server.turns import Steps
 from txgear.web.answers import Answer
 from txgear.web.api.models import After
@@ -130,6 +131,7 @@ class JobsView(JobList):
             "states": filters.state_choices(query.state or ""),
             "tabs": {of: query.address(of=of) for of in _ACTS},
             "action": query.address(query.after),
+            "others": clusterstate.not_listed(self.server, self.peer),
         }
 
     # Looking

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.cli.base import quantities
 from txgear.cli.base.output import Column
 from txgear.cli.base.statuses import DENIED, DONE, MISUSED, UNREACHABLE, CommandError
-from txgear.cli.look.lists import ADD, PAGE, Choice, Total, show
+from txgear.cli.look.lists import ADD, PAGE, Choice, Total, show, show_jobs
 from txgear.test.cli.support import FakeApi, FakeServers, Written, writing
 
 COLUMNS = (
@@ -48,6 +48,29 @@ def names(choice: Choice) -> list[str]:
     """The names in a list, in its order."""
     _, written = shown(Choice(choice.limit, choice.where, choice.sort, ("name",)))
     return written.out.splitlines()[1:]
+
+
+class JobsTests(SynchronousTestCase):
+    """Of a cluster one server lists its own jobs, and says who has others."""
+
+    def listed(self, *names: str, others: Any = None) -> Written:
+        jobs = {"jobs": ROWS, "next": None, **({} if others is None else {"others": others})}
+        servers = FakeServers(*(FakeApi(name, {"/jobs": jobs}) for name in names))
+        with writing() as written:
+            self.assertEqual(show_jobs(servers, Choice(), "/jobs", {}, COLUMNS), DONE)
+        self.assertEqual(len(written.out.splitlines()), 1 + 3 * len(names))
+        return written
+
+    def test_others(self) -> None:
+        b = {"server": "b", "address": "b.example:4730", "queued": 12000, "running": 3}
+        c = {"server": "c\x1b", "address": None, "queued": None, "running": None}
+        said = "Not in this list: the jobs of b at b.example:4730 (12,000 queued, 3 running), c\\x1b\n"
+        self.assertEqual(self.listed("a:1", others=[b, c]).err, said)
+        self.assertEqual(self.listed("a:1", "b:1", others=[b, c]).err, "")
+
+    def test_no_others(self) -> None:
+        self.assertEqual(self.listed("a:1", others=[]).err, "")
+        self.assertEqual(self.listed("a:1").err, "")
 
 
 class ShowTests(SynchronousTestCase):

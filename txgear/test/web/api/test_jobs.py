@@ -19,6 +19,8 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request
 from txgear.security.access import Access, Rule
+from txgear.server.clusterview import Status
+from txgear.test.support.clusterview import FakeCluster, server_shown
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture, FakePeer
 from txgear.test.support.web import WebPeer
@@ -137,15 +139,30 @@ class ListTests(JobsTestCase):
         self.assertTrue(first["text"].endswith("\u202e/..%2F?#&"))
         self.assertEqual((second["reason"], second["unique"]), ("fail", "v"))
         self.assertEqual(self.read("/api/v1/dead?unique=v", DeadJobs)["jobs"], [second])
-        self.assertEqual(self.read("/api/v1/dead?limit=1", DeadJobs), {"jobs": [first], "next": 1})
+        self.assertEqual(
+            self.read("/api/v1/dead?limit=1", DeadJobs), {"jobs": [first], "next": 1, "others": []}
+        )
         self.assertEqual(self.ask("GET", "/api/v1/dead?state=dead").code, "invalid_query")
+
+    def test_servers_whose_jobs_are_not_listed(self) -> None:
+        """Where they are reached and what they have is told to whoever may see how servers are set up."""
+        own, other = server_shown("a", 1, own=True), server_shown("b", 2, address="b.example:4730")
+        self.server.cluster = FakeCluster(own, other, server_shown("c", 3, status=Status()))
+        b = {"server": "b", "address": "b.example:4730", "queued": 12, "running": 3}
+        c = {"server": "c", "address": None, "queued": None, "running": None}
+        for path, kind in (("jobs", LiveJobs), ("dead", DeadJobs), ("kept", KeptJobs)):
+            self.assertEqual(self.read(f"/api/v1/{path}", kind)["others"], [b, c])
+        self.allow("http", "see")
+        self.assertEqual(self.read("/api/v1/jobs", LiveJobs)["others"], [{**c, "server": "b"}, c])
 
     def test_kept(self) -> None:
         self.set_policy(results="1h")
         self.end(b"u", WORK_COMPLETE, b"result")
         (found,) = self.read("/api/v1/kept?text=res", KeptJobs)["jobs"]
         self.assertEqual((found["outcome"], found["size"], found["left"]), ("done", 6, 3600.0))
-        self.assertEqual(self.read("/api/v1/kept?unique=v", KeptJobs), {"jobs": [], "next": None})
+        self.assertEqual(
+            self.read("/api/v1/kept?unique=v", KeptJobs), {"jobs": [], "next": None, "others": []}
+        )
 
     def test_rights(self) -> None:
         for function in (b"f", b"g"):

@@ -12,6 +12,8 @@ from txgear.broker.search import Bounds
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, NORMAL, WORK_COMPLETE
 from txgear.security.access import Access, Rule
+from txgear.server.clusterview import Status
+from txgear.test.support.clusterview import FakeCluster, server_shown
 from txgear.test.support.web import WebAnswer
 from txgear.test.web.api.test_acts import ActsTestCase
 from txgear.web import reading
@@ -57,6 +59,18 @@ class PageTestCase(ActsTestCase):
     def rows(self, html: str) -> list[str]:
         """The handles that are listed."""
         return [unescape(each) for each in re.findall(r'name="handle" value="([^"]*)" form="act"', html)]
+
+
+class ClusterTests(PageTestCase):
+    def test_servers_whose_jobs_are_not_listed(self) -> None:
+        self.assertNotIn("Not in this list", self.see("/jobs"))
+        b, c = server_shown("b", 2, address="b.example:4730"), server_shown("c", 3, status=Status())
+        self.server.cluster = FakeCluster(server_shown("a", 1, own=True), b, c)
+        for path in ("/jobs", "/jobs?of=kept", "/dead"):
+            html = self.see(path)
+            self.assertIn(
+                "<bdi>b</bdi> at <bdi>b.example:4730</bdi> (12 queued, 3 running), <bdi>c</bdi>.", html
+            )
 
 
 class ListTests(PageTestCase):
