@@ -570,7 +570,14 @@ def test_steer(operated: Server, function: str, programs: Programs) -> None:
         def number(name: str) -> str:
             return next(row[0] for row in operated.list("connections") if row[2] == name)
 
-        [row] = rows(act(operated, "steer", "pause", number("mailer")))
+        def paused() -> Done | None:
+            done = act(operated, "steer", "pause", number("mailer"))
+            return done if done.returncode == 0 else None
+
+        # A worker says what it understands only when it has heard that the server does, too.
+        done = wait_until(paused, what="a worker that can be paused")
+        assert done is not None
+        [row] = rows(done)
         assert (row["number"], row["word"]) == (number("mailer"), "pause")
         [handle] = submit(operated, function)
         time.sleep(0.3)

@@ -47,14 +47,20 @@ class World:
 
     def page_of_worker(self, name: str = "&lt;me&gt;") -> str:
         """The path of its page, as the list links to it."""
-        found = re.search(rf'<a href="(/workers/\d+)"><bdi>{name}</bdi>', self.html("/workers"))
+        link = re.compile(rf'<a href="(/workers/\d+)"><bdi>{name}</bdi>')
+        found = wait_until(lambda: link.search(self.html("/workers")), what=f"{name} in the list")
         assert found is not None
         return found[1]
 
     def tell(self, path: str, word: str, *, sure: bool = False) -> str:
         """Press a button of the page of a worker; what the next page says of it."""
-        html = self.html(path)
-        assert f'<button name="word" value="{word}"' in html, html
+
+        def offered() -> str:
+            html = self.html(path)
+            return html if f'<button name="word" value="{word}"' in html else ""
+
+        # A worker says what it understands only when it has heard that the server does, too.
+        html = wait_until(offered, what=f"a button that says {word}")
         fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', html))
         answer = self.user.post(f"{path}/tell", {**fields, "word": word, **({"sure": "yes"} if sure else {})})
         assert answer.status == 303, answer

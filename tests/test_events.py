@@ -105,6 +105,7 @@ def test_changes_as_they_happen_and_from_where_one_was(server: Server, web: int)
         assert time.monotonic() - began < 2
     job = worker.grab_soon()
     worker.complete(job)
+    worker.sync()
     with EventSource(web, last=change.id) as source:
         again = source.next()
         assert (again.name, row(again, "mail")["completed"]) == ("change", 1)
