@@ -271,6 +271,11 @@ class Program:
         """A server that logs to its output has said so. It may listen before, and end all the same."""
         return b"is ready" in self.stdout
 
+    def comes_up(self) -> None:
+        """Wait until it is ready, which is before its end."""
+        wait_until(lambda: self.is_ready or not self.running, LIFE, f"{self.name} that is ready")
+        assert self.is_ready, self.log()
+
     def said(self) -> bytes:
         """All that it wrote to its own outputs."""
         return self.stdout + self.stderr

@@ -189,7 +189,7 @@ def restart_under_load(programs: Programs, folder: Path, times: int) -> Seen:
     ]
     command = [*twistd(), "-n", f"--pidfile={folder / 'pid'}", "txgear", *options]
     server = programs.start(command, name="first")
-    wait_until(lambda: server.is_ready, what="the first server")
+    server.comes_up()
     load = Load(port)
     for number in range(times):
         time.sleep(0.3)

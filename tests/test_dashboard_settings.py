@@ -102,7 +102,7 @@ def test_the_folder_that_the_environment_names(programs: Programs, tmp_path: Pat
     port, web = free_port(), free_port()
     words = ["-n", "--pidfile=", "txgear", f"--port={port}", "--listen=127.0.0.1", f"--web=127.0.0.1:{web}"]
     program = programs.start([*twistd(), *words], env={"STATE_DIRECTORY": str(tmp_path)})
-    wait_until(lambda: program.is_ready, what="a server")
+    program.comes_up()
     assert options(web)["store"] == (
         f"sqlite:///{tmp_path}/jobs-{port}.sqlite",
         "environment",

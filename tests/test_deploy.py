@@ -176,7 +176,7 @@ def test_dockerfile_s_commands(programs: Programs, tmp_path: Path) -> None:
     server = programs.start(
         [*twistd(), *entry[1:], *command, f"--port={port}"], env={"STATE_DIRECTORY": str(tmp_path)}
     )
-    wait_until(lambda: server.is_ready, what="a server")
+    server.comes_up()
     healthy = [*txgear(), *check[1:], f"127.0.0.1:{port}"]
     assert run(healthy).returncode == 0
     # STOPSIGNAL

@@ -50,7 +50,7 @@ class Site:
         words = ["-n", "--pidfile=", "txgear", "--store=memory:", f"--port={self.gear}", "--listen=127.0.0.1"]
         named = [f"--listen=unix:{self.unix}", f"--web=127.0.0.1:{self.web}", f"--web-host={NAME}"]
         server = self.programs.start([*twistd(), *words, *named, *options], name="server")
-        wait_until(lambda: server.is_ready, what="the server")
+        server.comes_up()
 
     def file(self, name: str, *changes: tuple[str, str]) -> str:
         """A file of the examples, with this site's ports and files in it."""

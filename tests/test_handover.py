@@ -71,7 +71,7 @@ class Place:
 
     def start(self, *options: str, store: str | None = None) -> Program:
         program = self.begin(*options, store=store)
-        wait_until(lambda: program.is_ready or not program.running, what="a server")
+        program.comes_up()
         assert program.running, program.log()
         return program
 
@@ -314,7 +314,7 @@ def test_two_new_servers_at_once(place: Place) -> None:
             status = each.wait()
             # It has been replaced, too, if it was early.
             assert status == 0 or each.stderr.count(b"\n") == 1, each.log()
-    wait_until(lambda: winner.is_ready, what="the winner")
+    winner.comes_up()
     assert place.serving() == winner.pid
     assert place.jobs() == 1
     assert place.pid_file.read_text() == str(winner.pid)

@@ -98,7 +98,7 @@ class Administrator:
             assert self._server.wait() == 0
         words = [requires("bash"), "-c", f"cd {self.etc}; exec {command}"]
         server = self._server = self._programs.start(words, name="server", env=self._env)
-        wait_until(lambda: server.is_ready or not server.running, what="a server")
+        server.comes_up()
         assert server.running, server.log()
 
     def end(self) -> None:

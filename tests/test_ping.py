@@ -113,7 +113,7 @@ def test_tls_and_tokens(programs: Programs, tmp_path: Path) -> None:
     ]
     files = [f"--tls-cert={tmp_path / 'certificate.pem'}", f"--tls-key={tmp_path / 'key.pem'}"]
     server = programs.start([*command, *files, *config])
-    wait_until(lambda: server.is_ready, what="a server")
+    server.comes_up()
     place, trusting = f"localhost:{port}", f"--tls-ca={tmp_path / 'ca.pem'}"
     assert ping(place, trusting)
     assert ping(place, trusting, f"--token-file={tmp_path / 'token'}")

@@ -365,7 +365,7 @@ def test_listen_by_name(start_server: Servers) -> None:
 def started(programs: Programs, *options: str) -> tuple[Program, set[tuple[str, int]]]:
     """A server whose ports we do not choose, and where it listens."""
     program = programs.start([*twistd(), "-n", "--pidfile=", "txgear", "--web=", *options], name="twistd")
-    wait_until(lambda: program.is_ready, what="a server")
+    program.comes_up()
     places = listening(program.pid)
     for address, port in places:
         with WirePeer(port, address) as peer:
@@ -388,7 +388,7 @@ def test_listen_at_a_socket_file(programs: Programs, tmp_path: Path) -> None:
     program = programs.start(
         [*twistd(), "-n", "--pidfile=", "txgear", "--web=", "--listen", f"unix:{path}"], name="twistd"
     )
-    wait_until(lambda: program.is_ready, what="a server")
+    program.comes_up()
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(PATIENCE)
         peer.connect(str(path))
@@ -422,7 +422,7 @@ def test_socket_file_that_was_left_behind(programs: Programs, tmp_path: Path) ->
         f"unix:{path}:mode=600",
     ]
     first = programs.start(words, name="first")
-    wait_until(lambda: first.is_ready, what="a server")
+    first.comes_up()
     assert_one_line(run(words, cwd=tmp_path), "another server listens there", str(path))
     assert asks_pid(path) == b"OK %d\n" % first.pid
     first.kill()
@@ -430,7 +430,7 @@ def test_socket_file_that_was_left_behind(programs: Programs, tmp_path: Path) ->
     lock.unlink()
     # As in a container, where the first process is number 1 each time.
     second = programs.start(["sh", "-c", 'ln -s $$ "$0"; exec "$@"', str(lock), *words], name="second")
-    wait_until(lambda: second.is_ready, what="a server")
+    second.comes_up()
     assert asks_pid(path) == b"OK %d\n" % second.pid
     assert second.stop() == 0
     assert not path.exists()
@@ -458,7 +458,7 @@ def test_pid_file_in_the_foreground(programs: Programs, tmp_path: Path) -> None:
     program = programs.start(
         [*twistd(), "-n", f"--pidfile={path}", "txgear", "--web=", "--port", port], name="twistd"
     )
-    wait_until(lambda: program.is_ready, what="a server")
+    program.comes_up()
     with WirePeer(int(port)) as peer:
         assert peer.ask("getpid") == b"OK %d\n" % program.pid
     assert int(path.read_text()) == program.pid
@@ -534,14 +534,14 @@ def test_pid_file_after_a_kill(programs: Programs, tmp_path: Path) -> None:
     path = tmp_path / "pid"
     words = [*twistd(), "-n", f"--pidfile={path}", "txgear", "--web=", "--listen", "127.0.0.1", "--port", "0"]
     first = programs.start([*words, "--store", "memory:"], name="first")
-    wait_until(lambda: first.is_ready, what="a server")
+    first.comes_up()
     done = run([*words, "--store", "memory:"], cwd=tmp_path)
     assert_one_line(done, "another server runs", str(first.pid), str(path))
     assert int(path.read_text()) == first.pid
     first.kill()
     assert path.exists()
     second = programs.start([*words, "--store", "memory:"], name="second")
-    wait_until(lambda: second.is_ready, what="the next server")
+    second.comes_up()
     assert int(path.read_text()) == second.pid
     assert second.stop() == 0
     assert not path.exists()
@@ -578,7 +578,7 @@ def test_another_user(programs: Programs) -> None:
         words += ["--port", "0", "--store", f"sqlite:///{theirs / 'jobs.sqlite'}", "--web", web]
         for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
             program = programs.start(words, name="twistd")
-            wait_until(lambda program=program: program.is_ready, what="a server")  # type: ignore[misc]
+            program.comes_up()
             assert int(path.read_text()) == program.pid
             for page in ("", "jobs", "metrics"):
                 with urlopen(f"http://{web}/{page}", timeout=PATIENCE) as answer:

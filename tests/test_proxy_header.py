@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from certificates import certificate
-from processes import PATIENCE, Program, Programs, Servers, free_port, twistd, wait_until
+from processes import PATIENCE, Program, Programs, Servers, free_port, twistd
 from wirepeer import P, WirePeer, packet
 
 pytestmark = pytest.mark.txgear_only
@@ -142,7 +142,7 @@ def unix_server(programs: Programs, path: Path, *options: str) -> Program:
             *options,
         ]
     )
-    wait_until(lambda: program.is_ready, what="a server")
+    program.comes_up()
     return program
 
 

@@ -54,7 +54,7 @@ def activated(names: str, sockets: list[Any], *words: str, pid: str = "me") -> l
 def start(programs: Programs, names: str, sockets: list[Any], *options: str) -> Program:
     command = activated(names, sockets, "-n", "--pidfile=", "txgear", "--web=", "--store=memory:", *options)
     program = programs.start(command)
-    wait_until(lambda: program.is_ready or not program.running, what="a server")
+    program.comes_up()
     assert program.running, program.log()
     return program
 

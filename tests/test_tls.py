@@ -194,7 +194,7 @@ def test_only_tls(programs: Programs, authority: Authority) -> None:
     server = programs.start(
         [*twistd(), "-n", "--pidfile=", "txgear", "--web=", "--store=memory:", *words, *authority.options()]
     )
-    wait_until(lambda: server.is_ready, what="a server")
+    server.comes_up()
     assert listening(server.pid) == {("127.0.0.1", port), ("127.0.0.1", over_http)}
     with WirePeer(port, tls=authority.client()) as peer:
         assert peer.sync() == []
@@ -363,7 +363,7 @@ def test_page(programs: Programs, tmp_path: Path) -> None:
     for path in tmp_path.glob("*.pem"):
         assert path.stat().st_size
     server = programs.start([*twistd(), *words], env={"STATE_DIRECTORY": str(tmp_path)})
-    wait_until(lambda: server.is_ready, what="a server")
+    server.comes_up()
     asking, over_http = blocks("console")
     command = asking.replace("4731", str(port)).rpartition("\nOK ")[0]
     # One that stays until it has the answer: the page's is at a terminal.

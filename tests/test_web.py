@@ -69,14 +69,14 @@ def test_is_there_by_default(programs: Programs) -> None:
     """`twistd txgear` has it on loopback, and says where; or in one line that somebody else has the port."""
     words = ["-n", "--pidfile=", "txgear", "--store=memory:", "--listen=127.0.0.1", f"--port={free_port()}"]
     first = programs.start([*twistd(), *words], name="first")
-    wait_until(lambda: first.is_ready, what="a server")
+    first.comes_up()
     if b", web at http://127.0.0.1:4780/" not in first.stdout:
         # Whoever has it may be gone before another one looks.
         assert TAKEN in first.stdout
         return
     assert ask(4780, "/ready").json["ready"]
     second = programs.start([*twistd(), *words[:-1], f"--port={free_port()}"], name="second")
-    wait_until(lambda: second.is_ready, what="a server beside it")
+    second.comes_up()
     assert second.stdout.count(TAKEN) == 1
     assert b"web at" not in second.stdout
 
@@ -85,7 +85,7 @@ def test_gearmand_has_none(programs: Programs) -> None:
     """Nobody who replaces gearmand expects another port."""
     words = ["gearmand", f"--port={free_port()}", "--listen=127.0.0.1", "--log-file=stderr", "--verbose=INFO"]
     program = programs.start([*txgear(), *words])
-    wait_until(lambda: program.is_ready, what="a server")
+    program.comes_up()
     assert b"web at" not in program.stdout
     assert b"no web" not in program.stdout
 
@@ -218,7 +218,7 @@ def test_handover(programs: Programs, tmp_path: Path) -> None:
             # To be refused or reset is an error here. Who is hung up on without an answer has not been heard.
             with contextlib.suppress(http.client.RemoteDisconnected):
                 assert ask(port, "/health").status == 200
-        wait_until(lambda: second.is_ready, what="the next server")
+        second.comes_up()
         assert kept.rest() == b""
     assert ask(port, "/ready").json["ready"]
     assert place.serving() == second.pid
