@@ -59,6 +59,7 @@ NO_LIMITS: Final = frozenset(
         "stores.repeats.MOST_REPEATS",
         "stores.gathering.MOST_TEXT",
         "stores.sqlitekeys.MOST_DUE",
+        "stores.sqlitekeys.MOST_LATER",
         "stores.statements.MOST_BYTES",
         "stores.statements.MOST_ROWS",
         # What the log may say of a loss, and names of people's machines in a row that is theirs to read.

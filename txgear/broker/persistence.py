@@ -114,7 +114,8 @@ class Persistence:
             self._prefix,
             job.function.name,
             job.unique,
-            _digest_of(job),
+            # Few jobs have any of these three, and each call is felt in a submit.
+            _digest_of(job) if isinstance(job.key, int) else None,
             job.reducer,
             job.priority,
             due,
@@ -123,9 +124,9 @@ class Persistence:
             job.created and job.created + offset,
             0,
             0.0,
-            _life_of(job),
+            None if job.history is None and job.tenant is None else _life_of(job),
             READY,
-            self._wake(job, due),
+            0.0 if job.history is None else self._wake(job, due),
         )
         if reply is None:
             job.reply = Reply(job.size)

@@ -123,10 +123,11 @@ class Places:
         # Nearly all are of one lane, or of a few.
         named = list(zip(jobs.function, jobs.history, jobs.kind, jobs.priority, map(bool, jobs.due)))  # noqa: B905
         numbered = {each: self._named(*each, tally) for each in set(named)}
-        lanes = [numbered[each] for each in named]
         if len(numbered) == 1:
+            lanes = [*numbered.values()] * len(named)
             tally.add(lanes[0], len(lanes), sum(jobs.size))
         else:
+            lanes = [numbered[each] for each in named]
             for lane, size in zip(lanes, jobs.size, strict=True):
                 tally.add(lane, 1, size)
         segments = NARROW if narrow else WIDE

@@ -295,7 +295,7 @@ class SQLite(StoreDialect):
         while more:
             with transaction():
                 cursor = self.cursor(driver)
-                more = questions.place(cursor)
+                more = questions.place(cursor, at_once=True)
                 cursor.close()
             blocks += more
             if more and not blocks % SAY_EVERY:

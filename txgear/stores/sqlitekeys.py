@@ -37,6 +37,11 @@ HASH: Final = (1 << HASH_BITS) - 1
 KEY_BITS: Final = HASH_BITS + BLOCK_BITS - SEGMENT_BITS
 """Bits of the numbers of a block's keys that tell them apart."""
 
+MOST_LATER: Final = 4
+"""
+Blocks whose keys may be in memory only, as long as the table is empty: two megabytes each. So no key is ever
+written of a queue that is shorter than that.
+"""
 MOST_DUE: Final = 4
 """Blocks of which most jobs have ended, that wait for the rest: keys of a whole block go with less effort."""
 SAY_EVERY: Final = 32
@@ -192,14 +197,18 @@ class Keys:
         else:
             later.update(new)
 
-    def place(self, cursor: DBAPICursor) -> bool:
+    def place(self, cursor: DBAPICursor, *, at_once: bool = False) -> bool:
         """
-        Put the keys of the next block into the table, if all its jobs have come.
+        Put the keys of the next block into the table, if all its jobs have come, and unless the table is
+        empty and few blocks have.
 
+        @param at_once: whether it is put there in any case.
         @return: whether there may be another one.
         """
         before, last = self.placed, self._newest >> BLOCK_BITS << BLOCK_BITS
         if before + 1 >= last:
+            return False
+        if not (at_once or self._blocks) and last - (before + 1) <= MOST_LATER << BLOCK_BITS:
             return False
         self.placed = last - 1
         if self._later is None or self._later:

@@ -96,14 +96,10 @@ class SQLiteQuestions(Questions):
     def gone(self, cursor: DBAPICursor, numbers: Collection[int]) -> None:
         self._keys.gone(cursor, numbers)
 
-    def place(self, cursor: DBAPICursor) -> bool:
-        """
-        Put the keys of the next block into their table, if all its jobs have come.
-
-        @return: whether there may be another one.
-        """
+    def place(self, cursor: DBAPICursor, *, at_once: bool = False) -> bool:
+        """As L{Keys.place}."""
         self._load(cursor)
-        return self._keys.place(cursor)
+        return self._keys.place(cursor, at_once=at_once)
 
     def segments(self, cursor: DBAPICursor) -> list[int]:
         self._load(cursor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,13 +14,28 @@ from txgear.broker.uniques import hash_of
 from txgear.errors import StoreRefused
 from txgear.stores import make_store, migrations
 from txgear.stores.sql import SqlStore
-from txgear.stores.sqlitekeys import BLOCK_BITS, BLOCKS, HASH, MOST_DUE, SAY_EVERY
+from txgear.stores.sqlite import SQLite
+from txgear.stores.sqlitekeys import BLOCK_BITS, BLOCKS, HASH, MOST_DUE, MOST_LATER, SAY_EVERY
 from txgear.stores.sqliterows import SQLiteQuestions
 from txgear.test.support.storequestions import job
 from txgear.test.support.stores import adding, changing, deleting
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
 SIZE: Final = 1 << BLOCK_BITS
 """Numbers of a block."""
+
+
+class QuestionsAtOnce(SQLiteQuestions):
+    """Those of a table to which keys come as soon as they may, also while it is empty."""
+
+    def place(self, cursor: DBAPICursor, *, at_once: bool = True) -> bool:
+        return super().place(cursor, at_once=at_once)
+
+
+class SQLiteAtOnce(SQLite):
+    questions_class = QuestionsAtOnce
 
 
 class KeysCase(SynchronousTestCase):
@@ -32,9 +47,12 @@ class KeysCase(SynchronousTestCase):
         self.store.open()
 
     def make_store(self) -> SqlStore:
-        store: SqlStore = make_store(f"sqlite:///{self.path}")
+        store = SqlStore(self.make_dialect())
         self.addCleanup(lambda: store.close(None))
         return store
+
+    def make_dialect(self) -> SQLite:
+        return SQLiteAtOnce(self.path)
 
     def reopen(self) -> None:
         self.store.close(None)
@@ -148,6 +166,55 @@ class PlaceTests(KeysCase):
         self.add(SIZE + 1)
         self.assertEqual(self.rows(), [1, 2])
         self.assert_known(1, 2, SIZE, SIZE + 1)
+
+
+class LaterTests(KeysCase):
+    """An empty table waits for more keys."""
+
+    def make_dialect(self) -> SQLite:
+        return SQLite(self.path)
+
+    def add_blocks(self, first: int, end: int) -> list[int]:
+        """One job in each of these blocks; each comes by itself."""
+        numbers = [block * SIZE + 1 for block in range(first, end)]
+        for number in numbers:
+            self.add(number)
+        return numbers
+
+    def test_a_few_blocks(self) -> None:
+        numbers = self.add_blocks(0, MOST_LATER + 1)
+        self.add(numbers[-1] + 1)
+        self.assertEqual((self.rows(), self.placed()), ([], 0))
+        self.assert_known(*numbers, numbers[-1] + 1)
+        # It was opened again.
+        self.assertEqual(self.rows(), numbers[:-1])
+
+    def test_more(self) -> None:
+        numbers = self.add_blocks(0, MOST_LATER + 2)
+        self.assertEqual(self.rows(), [])
+        self.add(numbers[-1] + 1)
+        self.assertEqual((self.rows(), self.placed()), (numbers[:-1], (MOST_LATER + 1) * SIZE - 1))
+        self.assert_known(*numbers, numbers[-1] + 1)
+
+    def test_more_behind_those_that_have_ended(self) -> None:
+        ended = self.add_blocks(0, MOST_LATER + 1)
+        self.store.write(deleting(ended))
+        numbers = self.add_blocks(MOST_LATER + 1, 2 * MOST_LATER + 2)
+        # Those that had ended were passed over when there were more of them.
+        self.assertEqual((self.rows(), self.placed()), ([], (MOST_LATER + 1) * SIZE - 1))
+        self.assert_known(*numbers)
+
+    def test_a_table_that_has_keys_does_not_wait(self) -> None:
+        numbers = self.add_blocks(0, MOST_LATER + 2)
+        numbers += self.add_blocks(MOST_LATER + 2, MOST_LATER + 4)
+        self.assertEqual(self.rows(), numbers[:-2])
+        self.store.write(deleting(numbers[:-1]))
+        self.assertEqual(self.rows(), [])
+        last = numbers[-1]
+        self.add(last + SIZE)
+        self.add(last + SIZE + 1)
+        self.assertEqual(self.rows(), [])
+        self.assert_known(last, last + SIZE, last + SIZE + 1)
 
 
 class ChangeTests(KeysCase):
@@ -288,7 +355,7 @@ class UpgradeTests(SynchronousTestCase):
             cursor = driver.cursor()
             questions = dialect.questions
             assert isinstance(questions, SQLiteQuestions)
-            self.assertTrue(questions.place(cursor))
+            self.assertTrue(questions.place(cursor, at_once=True))
             connection.commit()
         store.close(None)
         with closing(sqlite3.connect(self.path)) as file:
