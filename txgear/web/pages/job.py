@@ -36,6 +36,7 @@ from txgear.web.api.jobs import JobRoutes
 from txgear.web.api.results import Results
 from txgear.web.events.jobevents import attempt_of, kept_data
 from txgear.web.pages import payloads, policywords, story
+from txgear.web.pages.farjob import FarJobs
 from txgear.web.pages.formats import job_path
 from txgear.web.pages.jobcontent import Content
 from txgear.web.pages.pages import Pages, page
@@ -288,8 +289,9 @@ class JobView(View):
 
 def routes(pages: Pages) -> list[Route]:
     """Part of the dashboard."""
+    far = FarJobs(pages)
     return [
-        page("/jobs/<handle>", pages.page(JobView)),
-        page("/jobs/<handle>/workload", JobRoutes(pages.web).workload),
-        page("/jobs/<handle>/result", Results(pages.web).by_handle),
+        page("/jobs/<handle>", far.page(pages.page(JobView))),
+        page("/jobs/<handle>/workload", far.content("workload", JobRoutes(pages.web).workload)),
+        page("/jobs/<handle>/result", far.content("result", Results(pages.web).by_handle)),
     ]

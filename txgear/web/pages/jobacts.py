@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker import inspection
 from txgear.broker.inspection import PRIORITY_NAMES
-from txgear.broker.rights import CANCEL, FORGET
+from txgear.broker.rights import CANCEL, FORGET, REQUEUE
 from txgear.protocol.textlines import text
 from txgear.server.operatorcommands import named_job
 from txgear.web.answers import Answer, Problem
@@ -17,6 +17,7 @@ from txgear.web.api.acts import JobActs
 from txgear.web.api.finding import as_sent, unknown_job
 from txgear.web.pages import question
 from txgear.web.pages.asked import takes_html
+from txgear.web.pages.farjob import FarJobs
 from txgear.web.pages.formats import job_path
 from txgear.web.pages.forms import Form
 from txgear.web.pages.pages import Done, Pages, act
@@ -123,14 +124,14 @@ class PageActs:
 
 def routes(pages: Pages) -> list[Route]:
     """Part of the dashboard."""
-    acts = PageActs(pages)
+    acts, far = PageActs(pages), FarJobs(pages)
     return [
         act(f"/jobs/<handle>/{name}", pages.act(do))
         for name, do in (
-            ("requeue", acts.requeue),
+            ("requeue", far.act(REQUEUE, acts.requeue)),
             ("prioritise", acts.prioritise),
             ("move", acts.move),
-            ("cancel", acts.cancel),
-            ("forget", acts.forget),
+            ("cancel", far.act(CANCEL, acts.cancel)),
+            ("forget", far.act(FORGET, acts.forget)),
         )
     ]
