@@ -18,6 +18,7 @@ from psycopg.abc import PQGen
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.types.string import BytesBinaryDumper
 from psycopg.waiting import Ready, Wait
 
 from txgear.stores.unsent import unsent
@@ -59,6 +60,8 @@ class PsycopgConnection(psycopg.Connection[Any]):
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
+        # For a bytea COPY would take what psycopg registers last, which is C{psycopg.Binary}'s and no C.
+        self.adapters.register_dumper(bytes, BytesBinaryDumper)
         self.copying = self.cursor()
         self._names: dict[bytes, bytes] = {}
         self._warning = ""
