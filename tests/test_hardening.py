@@ -94,12 +94,13 @@ def test_lists_in_one_go(start_server: Servers, command: str) -> None:
             with Watch(server) as watch:
                 peer.sendall(line * (65536 // len(line)))
                 deadline = time.monotonic() + 1.5
-                answer = b""
+                size = 0
+                # What is read at once may be one answer or many.
                 while time.monotonic() < deadline:
-                    answer = read_until(peer, lambda data: data.endswith(b"\n.\n"))
+                    size += len(read_until(peer, lambda data: data.endswith(b"\n.\n")))
             waits.append(watch.longest)
         assert min(waits) < LONGEST
-        assert len(answer) > 10_000
+        assert size > 10_000
 
 
 def test_all_answers_after_a_half_close(start_server: Servers) -> None:

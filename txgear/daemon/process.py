@@ -171,6 +171,8 @@ class ProcessService(ServerService):
         # Before anybody can connect, and again when the reactor has installed its own.
         self._install_signal_handlers()
         self._reactor.callWhenRunning(self._install_signal_handlers)
+        # What that does at a SIGTERM is not to be the end of a process that dies of it, not for a moment.
+        self._reactor.sigTerm = signal.getsignal(signal.SIGTERM)
         gc.set_threshold(*GC_THRESHOLDS)
         super()._start()
 

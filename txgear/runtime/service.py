@@ -77,8 +77,9 @@ class RuntimeService(Supervisor):
             groups=", ".join(f"group {name}" for name in self.table.group),
         )
         self._heed_signals()
-        # Again, when the reactor has installed its own.
+        # Again, when the reactor has installed its own: for SIGTERM, of which the process would die, ours.
         self._reactor.callWhenRunning(self._heed_signals)
+        self._reactor.sigTerm = signal.getsignal(signal.SIGTERM)
         super().startService()
         self._watch()
 

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 from pathlib import Path
+from typing import Any
 
 from twisted.logger import globalLogPublisher
 
@@ -30,6 +31,7 @@ class Reactor(ThreadedReactor):
     def __init__(self) -> None:
         super().__init__()
         self.stopped = 0
+        self.sigTerm: Any = signal.SIG_DFL
 
     def stop(self) -> None:
         self.stopped += 1
@@ -154,6 +156,13 @@ class EndTests(ProcessTestCase):
         self.assertEqual(self.reactor.stopped, 1)
         os.kill(os.getpid(), signal.SIGUSR1)
         self.assertTrue(service.server.broker.dispatcher.draining)
+
+    def test_a_signal_while_the_reactor_installs_its_own(self) -> None:
+        """What it installs for SIGTERM is ours as well: the process would die of one that comes just then."""
+        self.process()
+        signal.signal(signal.SIGTERM, self.reactor.sigTerm)
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.assertEqual(self.reactor.stopped, 1)
 
     def test_text_command(self) -> None:
         """The text command is heard by the service where it is allowed."""

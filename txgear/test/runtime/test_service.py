@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,6 +20,10 @@ class Reactor(MemoryReactorClock):
     """A reactor that stops in its next turn, as all do, and is told so once."""
 
     stops = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sigTerm: Any = signal.SIG_DFL
 
     def stop(self) -> None:
         if self.stops:
@@ -48,6 +53,14 @@ class ServiceTestCase(SynchronousTestCase):
 
 
 class EndTests(ServiceTestCase):
+    def test_what_the_reactor_installs_is_ours(self) -> None:
+        """The process would die of a SIGTERM that comes just when it has installed its own."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.service.startService()
+        self.assertIs(self.reactor.sigTerm, signal.getsignal(signal.SIGTERM))
+        self.assertIsNot(self.reactor.sigTerm, signal.SIG_DFL)
+
     def test_one_signal(self) -> None:
         self.assertEqual(self.said(self.service.end), [])
         self.assertEqual(self.reactor.stops, 1)
