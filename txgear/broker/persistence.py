@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from txgear.broker.history import owned_by
 from txgear.broker.model import Reply
 from txgear.broker.ports import Reading
-from txgear.broker.records import READY, WAITING, JobChange, JobRecord, JobUpdate, Naming
+from txgear.broker.records import READY, WAITING, JobChange, JobUpdate, Naming, record_of
 from txgear.broker.states import DEAD
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 
@@ -108,25 +108,27 @@ class Persistence:
             # It may be there already. Where it is not, this is called once more.
             return
         offset = self._timers.offset
-        record = JobRecord(
-            job.number,
-            job.place,
-            self._prefix,
-            job.function.name,
-            job.unique,
-            # Few jobs have any of these three, and each call is felt in a submit.
-            _digest_of(job) if isinstance(job.key, int) else None,
-            job.reducer,
-            job.priority,
-            due,
-            job.retries,
-            job.size,
-            job.created and job.created + offset,
-            0,
-            0.0,
-            None if job.history is None and job.tenant is None else _life_of(job),
-            READY,
-            0.0 if job.history is None else self._wake(job, due),
+        record = record_of(
+            (
+                job.number,
+                job.place,
+                self._prefix,
+                job.function.name,
+                job.unique,
+                # Few jobs have any of these three, and each call is felt in a submit.
+                _digest_of(job) if isinstance(job.key, int) else None,
+                job.reducer,
+                job.priority,
+                due,
+                job.retries,
+                job.size,
+                job.created and job.created + offset,
+                0,
+                0.0,
+                None if job.history is None and job.tenant is None else _life_of(job),
+                READY,
+                0.0 if job.history is None else self._wake(job, due),
+            )
         )
         if reply is None:
             job.reply = Reply(job.size)

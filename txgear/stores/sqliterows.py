@@ -7,14 +7,14 @@ takes longer than all else. So each column of many jobs comes as one text, with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import ColumnElement, select
 
-from txgear.broker.records import JobRecord
+from txgear.broker.records import JobRecord, record_of
 from txgear.broker.uniques import hash_of
 from txgear.stores import schema
 from txgear.stores.places import ukey_of
@@ -42,9 +42,6 @@ OWN: Final = "uniq"
 INTEGERS: Final = ("number", "place", "priority", "retries", "size", "state", "kind")
 TIMES: Final = ("created", "due", "ended", "wake")
 
-_record: Final = cast("Callable[[Iterable[Any]], JobRecord]", partial(tuple.__new__, JobRecord))
-"""As JobRecord._make, without a call of Python's own for each."""
-
 
 class SQLiteQuestions(Questions):
     """Questions whose answers come as one row each; row by row only where something odd is among them."""
@@ -70,7 +67,7 @@ class SQLiteQuestions(Questions):
                 # Many are alike: most jobs have their numbers as their places.
                 known = {pair: _values(count, *pair) for pair in dict.fromkeys(pairs)}
                 values = [known[pair] for pair in pairs]
-                return list(map(_record, zip(*values, strict=True)))
+                return list(map(record_of, zip(*values, strict=True)))
         return super().read(cursor, text, parameters)
 
     # Keys
