@@ -870,15 +870,17 @@ MUTANTS: Final = (
         "broker/matching.py",
         "        if not reads(peer, job.function):\n"
         "            return 1, False\n"
-        "        return searching(job.workload)",
-        "        return searching(job.workload)",
+        "        return searching(job.workload), contains(job.workload, search.text)\n\n    candidates",
+        "        return searching(job.workload), contains(job.workload, search.text)\n\n    candidates",
         "broker.test_inspection_rights",
     ),
     Mutant(
         "a text is looked for in results without READ",
         "broker/matching.py",
-        "        if not reads(peer, job.function):\n            return 1, False\n        result = broker",
-        "        result = broker",
+        "        if not reads(peer, job.function):\n"
+        "            return 1, False\n"
+        "        return searching(job.workload), contains(job.workload, search.text)\n\n    return",
+        "        return searching(job.workload), contains(job.workload, search.text)\n\n    return",
         "broker.test_inspection_rights",
     ),
     Mutant(

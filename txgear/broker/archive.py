@@ -48,8 +48,15 @@ LoadAll = Callable[[Iterable["tuple[Question, Told]"], Callable[[bool, float], N
 def history_of(job: Job) -> History:
     """What a job has beyond the classic protocol, whether or not it has ended; for reading only."""
     if job.ended:
-        return History.from_bytes(job.archived)
+        return History.from_bytes(archived_of(job))
     return job.history or History()
+
+
+def archived_of(job: Job) -> bytes:
+    """What was the history of a job that has ended and is kept, as a store keeps it."""
+    if job.archived:
+        return job.archived
+    return ended_as(None if job.tenant is None else job.tenant.name, job.size)
 
 
 def retention(policy: Policy, job: Job, outcome: int) -> tuple[Retention | None, float]:
@@ -74,7 +81,6 @@ class Archive:
 
     @ivar ended: the jobs.
     @ivar jobs: those of them that are in memory, by number.
-    @ivar results: by number, of those whose results are in memory.
     @ivar behind: whether some in memory are to be forgotten, and were not yet.
     @ivar load_all: has jobs in memory for a while; whoever takes rows in sets it.
     """
@@ -88,7 +94,6 @@ class Archive:
         "ended",
         "jobs",
         "load_all",
-        "results",
     )
 
     load_all: LoadAll
@@ -110,7 +115,6 @@ class Archive:
         self.behind = False
         self.ended = EndedJobs()
         self.jobs = self.ended.jobs
-        self.results: dict[int, bytes] = {}
 
     @property
     def rows(self) -> int:
@@ -147,17 +151,13 @@ class Archive:
         Keep a job that has just ended otherwise than dead, and of which there is nothing to say but that its
         result is kept: see L{keep}.
         """
-        number, tenant, until, persistence = job.number, job.tenant, now + seconds, self._persistence
-        job.workload = b""
-        job.size = len(result)
-        if result:
-            self.results[number] = result
-        job.since = now
-        job.archived = ended_as(None if tenant is None else tenant.name, job.size)
+        until, persistence = now + seconds, self._persistence
+        job.workload, job.size, job.since, job.archived = result, len(result), now, b""
         self.ended.keep(job, until)
         if until < self._timers.deadline:
             self._timers.call_at(until)
         if persistence.keeps:
+            job.archived = archived_of(job)
             self._put_last(job)
             persistence.update_ended(job, KEPT, result)
             if persistence.clustered and job.key is not None:
@@ -185,10 +185,7 @@ class Archive:
         """
         dead = job.state == DEAD
         if not dead:
-            job.workload = b""
-            job.size = len(result)
-            if result:
-                self.results[job.number] = result
+            job.workload, job.size = result, len(result)
         job.history, job.since = None, now
         keeps = self._persistence.keeps
         if keeps:
@@ -311,11 +308,10 @@ class Archive:
 
         @return: those that have left it; one that is set aside never does.
         """
-        aside, results = self.ended.reviews.of, self.results
+        aside = self.ended.reviews.of
         left = [job for job in jobs if job.state != DEAD or aside(job) is None]
         self.ended.let_go(left)
         for job in left:
-            results.pop(job.number, None)
             job.workload = b""
         return left
 
@@ -349,18 +345,17 @@ class Archive:
 
         @param done: called once, at once or later, with the bytes; with C{None} if they cannot be read.
         """
-        found: bytes | None = bytes(job.workload)
-        if job.ended and job.state != DEAD:
-            found = self.results.get(job.number)
-        if found or not job.size:
-            done(found or b"")
+        if job.loaded:
+            done(bytes(job.workload))
         else:
             self._persistence.read(job, done)
 
     def result_stored(self, numbers: Iterable[int]) -> None:
         """The store has these results: they need not be in memory."""
         for number in numbers:
-            self.results.pop(number, None)
+            job = self.jobs.get(number)
+            if job is not None and job.state != DEAD:
+                job.workload = b""
 
     def result_refused(self, number: int) -> None:
         """The store does not keep this result: how the job ended is still known."""
@@ -372,9 +367,9 @@ class Archive:
         """
         @param instead: is kept in its place; C{None} if the store does not have it.
         """
-        history = History.from_bytes(job.archived)
+        history = history_of(job)
         history.data_size, history.result_size, history.complete = 0, 0, False
-        self.results.pop(job.number, None)
+        job.workload = b""
         self.ended.drop_result(job)
         self.change(job, history, instead)
 
@@ -446,7 +441,6 @@ class Archive:
 
     def take_out(self, job: Job) -> None:
         """A job is not kept here any more, as it is to be done again."""
-        self.results.pop(job.number, None)
         self.ended.remove(job)
 
     def forget(self, job: Job) -> None:
@@ -485,8 +479,8 @@ class Archive:
         @raise AssertionError: one is not.
         """
         self.ended.check()
-        for number, result in self.results.items():
-            assert self.jobs[number].size == len(result), number
+        for job in self.jobs.values():
+            assert not job.workload or job.size == len(job.workload), job
 
 
 def _first_of(rows: LaneRows, limit: int) -> tuple[InLane, Told]:

@@ -372,7 +372,10 @@ class Broker:
                             self.lookups.note(schedule, 0, done.handle)
                         return done
                 try:
-                    if rare and function.bounded:
+                    if rare and (
+                        function.max_queued is not None
+                        or (policy is not None and (policy.max_queue or policy.max_bytes))
+                    ):
                         function.check_room(priority, len(workload))
                     if tenant is not None and (
                         tenant.queued >= tenant.most_queued

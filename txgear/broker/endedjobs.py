@@ -149,8 +149,12 @@ class EndedJobs:
         if not self._fresh:
             return
         names, last = self._names, self._names.last.jobs
+        function: Function | None = None
+        shelf: Shelf | None = None
         for number, job in self._fresh.items():
-            shelf = self._kept.get(job.function)
+            if job.function is not function:
+                function = job.function
+                shelf = self._kept.get(function)
             if shelf is None:
                 shelf = self._kept[job.function] = Shelf()
             shelf.jobs[number] = job

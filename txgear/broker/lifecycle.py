@@ -140,7 +140,8 @@ class Lifecycle:
                 self._stock.settle(job, now)
             elif job.number in self._archive.jobs:
                 job.stored = True
-                job.workload = b""
+                if job.state == DEAD:
+                    job.workload = b""
             return
         job.stored = True
         del job.function.delayed[job]
@@ -529,7 +530,12 @@ class Lifecycle:
             outcome = FAILED
         if history is not None:
             policy = history.policy(policy, self._functions.policies)
-        bounds, seconds = retention(policy, job, outcome)
+        bounds = policy.results
+        if outcome == DONE and bounds is not None and bounds.keep >= policy.unique_for:
+            # As retention would have it, which is one call more for nearly each that is kept.
+            seconds = bounds.keep
+        else:
+            bounds, seconds = retention(policy, job, outcome)
         if not (seconds and job.background):
             self.end(job, outcome, now, result, reason)
             return

@@ -186,8 +186,7 @@ def kept(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Se
             return 1, True
         if not reads(peer, job.function):
             return 1, False
-        result = broker.archive.results.get(job.number, b"")
-        return searching(result), contains(result, search.text)
+        return searching(job.workload), contains(job.workload, search.text)
 
     return Selection(_ended(broker, search), matches)
 

@@ -134,7 +134,8 @@ class Job:
     @ivar function: what is to be done.
     @ivar unique: what its first submitter called it; may be empty.
     @ivar key: what other submits are compared with, or C{None} if none may join.
-    @ivar workload: what the worker gets; empty while only the store has it.
+    @ivar workload: what the worker gets; of a job that has ended otherwise than dead its result. Empty while
+        only the store has it.
     @ivar size: bytes of the workload, wherever it is; of its result, where a job has ended with one.
     @ivar reply: what those wait for who submitted it, while it is on its way to the store; otherwise C{None}.
     @ivar stored: whether the store has it.
@@ -142,7 +143,8 @@ class Job:
     @ivar since: when it was queued, began to run, or ended, by the server's time: whichever came last. There
         for jobs that are ready, run or have ended only.
     @ivar history: what it has beyond the classic protocol, or C{None}.
-    @ivar archived: what was its history, of a job that has ended and is kept; there for these only.
+    @ivar archived: what was its history, of a job that has ended and is kept; there for these only. Empty
+        where that was not made yet, as nothing is to be said but that its result is kept.
     @ivar priority: L{constants.HIGH}, C{NORMAL} or C{LOW}.
     @ivar reducer: the reducer's name for a worker that grabs with GRAB_JOB_ALL, or empty.
     @ivar background: true if it is to be done even when no client waits for it.
@@ -391,14 +393,6 @@ class Function:
     def unused(self) -> bool:
         """Whether nothing would be lost with it."""
         return not (self.total or self.workers or self.created or self.max_queued or self.kept or self.paused)
-
-    @property
-    def bounded(self) -> bool:
-        """Whether there may be only so many jobs of it."""
-        policy = self.policy
-        return self.max_queued is not None or (
-            policy is not None and bool(policy.max_queue or policy.max_bytes)
-        )
 
     def check_room(self, priority: int, size: int) -> None:
         """

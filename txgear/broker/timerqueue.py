@@ -71,13 +71,19 @@ class TimerQueue(Generic[T]):
 
     def add_all(self, items: Iterable[T]) -> None:
         """Note the same of these, whose C{due} says when."""
-        later = self._later
+        second, following = 0, 0
+        there: dict[T, None] | None = None
         for item in items:
-            seconds = later.get(int(item.due))
-            if seconds is None:
-                self.add(item, item.due)
+            due = item.due
+            if not second <= due < following:
+                second = int(due)
+                following = second + 1
+                there = self._later.get(second)
+            if there is None:
+                self.add(item, due)
+                there = self._later.get(second)
             else:
-                seconds[item] = None
+                there[item] = None
                 self._live += 1
 
     def discard(self, item: T) -> None:

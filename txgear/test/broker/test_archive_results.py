@@ -11,7 +11,7 @@ from txgear.broker.model import Job
 from txgear.broker.states import CANCELLED, DEAD, DONE, EXPIRED, FAILED, QUEUED, RUNNING, STORING
 from txgear.errors import QueueError
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD, WORK_COMPLETE, WORK_DATA, WORK_FAIL
-from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, record
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, record, results_of
 from txgear.test.support.clock import START
 
 
@@ -59,7 +59,7 @@ class KeptTests(ResultsTestCase):
         self.data(self.worker, job, b"one")
         self.data(self.worker, job, b"two")
         self.complete(self.worker, job, b"three")
-        self.assertEqual((job.state, job.workload, job.size, job.since), (DONE, b"", 11, START))
+        self.assertEqual((job.state, job.workload, job.size, job.since), (DONE, b"onetwothree", 11, START))
         self.assertEqual(self.parts(job), (b"onetwo", b"three"))
         for found in (
             self.broker.archive.by_handle(job.handle),
@@ -67,6 +67,23 @@ class KeptTests(ResultsTestCase):
             self.broker.named(b"", b"u"),
         ):
             self.assertIs(found, job)
+
+    def test_what_is_to_be_said_of_them_is_made_when_somebody_asks(self) -> None:
+        self.fixture.set(results=60)
+        job = self.do(b"result")
+        self.assertEqual(job.archived, b"")
+        found = history_of(job)
+        self.assertEqual((found.complete, found.data_size, found.result_size), (True, 0, 6))
+
+    def test_for_no_time_they_are_not(self) -> None:
+        """But the unique may be."""
+        self.fixture.set(results=0)
+        self.do(unique=b"u")
+        self.assertEqual((self.kept(), self.broker.named(b"f", b"u")), ([], None))
+        self.fixture.set(results=0, unique_for=60)
+        job = self.do(unique=b"v")
+        self.assertEqual((self.broker.named(b"f", b"v"), history_of(job).complete), (job, None))
+        self.assertEqual(results_of(self.broker.archive), {})
 
     def test_nothing_is_a_result_too(self) -> None:
         self.fixture.set(results=60)
@@ -173,7 +190,7 @@ class KeptTests(ResultsTestCase):
         self.fixture.pass_time(59.9)
         self.assertEqual(self.kept(), [job])
         self.fixture.pass_time(0.1)
-        self.assertEqual((self.kept(), self.broker.archive.results), ([], {}))
+        self.assertEqual((self.kept(), results_of(self.broker.archive)), ([], {}))
         self.assertIsNone(self.broker.archive.by_handle(job.handle))
         self.assertIsNone(self.broker.named(b"f", b"u"))
 
@@ -473,10 +490,10 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
     def test_they_are_in_memory_until_the_store_has_them(self) -> None:
         self.fixture.set(results=60)
         job = self.do(workload=b"work")
-        self.assertEqual(self.broker.archive.results, {job.number: b"done"})
+        self.assertEqual(results_of(self.broker.archive), {job.number: b"done"})
         self.assertEqual(self.parts(job), (b"", b"done"))
         self.shelve()
-        self.assertEqual(self.broker.archive.results, {})
+        self.assertEqual(results_of(self.broker.archive), {})
         self.assertEqual(self.parts(job), (b"", b"done"))
 
     def test_the_journal_is_told(self) -> None:
@@ -539,7 +556,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         self.fixture.set(results=60)
         job = self.do()
         self.broker.store_events.result_refused(job.number)
-        self.assertEqual((self.parts(job), self.broker.archive.results), (None, {}))
+        self.assertEqual((self.parts(job), results_of(self.broker.archive)), (None, {}))
         move = self.journal.updates[-1]
         self.assertEqual((move.size, move.state, move.history), (0, DONE, b'{"result":[0,0,false]}'))
         self.broker.operations.forget(job.handle)
@@ -618,7 +635,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
     def test_one_that_is_nowhere_cannot_be_read(self) -> None:
         self.fixture.set(results=60)
         job = self.do()
-        del self.broker.archive.results[job.number]
+        job.workload = b""
         job.stored = False
         self.assertIsNone(self.brought(job))
 

@@ -12,7 +12,7 @@ from txgear.broker.records import DEAD, KEPT, LAST_NUMBER, NAMED, OWN, InLane, L
 from txgear.broker.records import DEAD as DEAD_KIND
 from txgear.broker.wakings import AHEAD, PAGE
 from txgear.policies import Policies, Retention
-from txgear.test.support.broker import DurableBrokerTestCase
+from txgear.test.support.broker import DurableBrokerTestCase, results_of
 
 
 class RowsTestCase(DurableBrokerTestCase):
@@ -117,7 +117,7 @@ class LeavingTests(RowsTestCase):
     def test_the_results_leave_too(self) -> None:
         self.fixture.set(results=600)
         (number,) = self.do(1)
-        self.assertEqual(self.broker.archive.results, {})
+        self.assertEqual(results_of(self.broker.archive), {})
         self.fixture.recall()
         self.assertEqual(self.brought(self.broker.archive.jobs[number]), b"done")
 

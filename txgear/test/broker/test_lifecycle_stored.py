@@ -7,11 +7,11 @@ from typing import Any
 
 from txgear.broker.model import AskedReply, Job, Peer, Reply
 from txgear.broker.records import JobRecord, JobUpdate
-from txgear.broker.states import CANCELLED, DELAYED, QUEUED, RUNNING, STORING
+from txgear.broker.states import CANCELLED, DEAD, DELAYED, QUEUED, RUNNING, STORING
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 from txgear.protocol.constants import ERROR, HIGH, JOB_CREATED, LOW, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.packets import Pieces
-from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, queued
+from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, queued, results_of
 from txgear.test.support.clock import START
 
 
@@ -255,6 +255,30 @@ class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
         self.fixture.commit()
         self.assertEqual((reply.packet, self.fixture.memory), ((JOB_CREATED, self.job.handle), 0))
         self.assertEqual((self.journal.kept(), self.fixture.counts()), ([], {b"f": (0, 0, 0, 1)}))
+
+    def test_its_result_is_in_memory_until_that_is_stored_itself(self) -> None:
+        self.fixture.set(results=60)
+        self.insist()
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        self.complete(worker, self.job, b"result")
+        self.fixture.commit()
+        self.assertEqual((self.job.stored, results_of(self.broker.archive)), (True, {1: b"result"}))
+        self.broker.store_events.result_stored([1])
+        self.assertEqual(results_of(self.broker.archive), {})
+
+    def test_of_a_dead_one_the_workload_need_not_be_in_memory(self) -> None:
+        self.fixture.set(retries=0)
+        self.insist()
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        self.broker.work_fail(worker, self.job.handle, self.fixture.now)
+        self.assertEqual((self.job.state, self.job.workload), (DEAD, b"work"))
+        self.fixture.commit()
+        self.assertEqual((self.job.stored, self.job.workload), (True, b""))
+        # As of one whose result is stored: it has none.
+        self.broker.store_events.result_stored([1])
+        self.assertIs(self.broker.archive.by_handle(self.job.handle), self.job)
 
     def test_it_outlives_its_clients_before_and_after_the_commit(self) -> None:
         self.insist()

@@ -25,7 +25,7 @@ from txgear.broker.states import (
 from txgear.broker.tenants import UNBOUNDED, Quota, Tenant
 from txgear.errors import QueueError
 from txgear.policies import CLASSIC
-from txgear.protocol.constants import HIGH, LOW, NORMAL
+from txgear.protocol.constants import HIGH, LOW, NORMAL, PRIORITIES
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import make_job
 
@@ -50,20 +50,34 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual((function.waiting, function.total), (3, 3))
 
 
-class BoundedTests(SynchronousTestCase):
+class RoomTests(SynchronousTestCase):
+    def refused(self, function: Function, priority: int = NORMAL, size: int = 4) -> str:
+        try:
+            function.check_room(priority, size)
+        except QueueError as error:
+            return error.text
+        return ""
+
     def test_what_bounds_how_many_there_may_be(self) -> None:
         function = Function(b"f")
-        self.assertFalse(function.bounded)
-        for settings, bounded in (
-            ({"retries": 1}, False),
-            ({"max_queue": 5}, True),
-            ({"max_bytes": 9}, True),
+        function.later, function.bytes = 5, 6
+        for settings, refused in (
+            ({"retries": 1}, ""),
+            ({"max_queue": 6}, ""),
+            ({"max_queue": 5}, "Job queue is full: max_queue is 5"),
+            ({"max_bytes": 10}, ""),
+            ({"max_bytes": 9}, "Job queue is full: max_bytes is 9"),
         ):
             function.policy = CLASSIC.with_settings(settings)
-            self.assertEqual(function.bounded, bounded, settings)
-        function.policy = None
-        function.max_queued = (1, 1, 1)
-        self.assertTrue(function.bounded)
+            self.assertEqual(self.refused(function), refused, settings)
+
+    def test_a_bound_for_each_priority(self) -> None:
+        function = Function(b"f")
+        function.later = 5
+        function.max_queued = (0, 6, 5)
+        self.assertEqual(
+            [self.refused(function, priority) for priority in PRIORITIES], ["", "", "Job queue is full"]
+        )
 
 
 class JobTests(SynchronousTestCase):

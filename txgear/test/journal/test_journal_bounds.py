@@ -26,6 +26,7 @@ from txgear.protocol.constants import (
     WORK_COMPLETE,
 )
 from txgear.protocol.packets import request, response
+from txgear.test.support.broker import results_of
 from txgear.test.support.journal import Instead
 from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
@@ -271,7 +272,7 @@ class BatchTests(BoundsTestCase):
             moved = {move.number for move in batch.updates if move.state}
             self.assertEqual(moved, {number for number, _ in batch.results})
         self.assertEqual(len(self.store.kept_results), count)
-        self.assertEqual((self.journal.pending_bytes, self.broker.archive.results), (0, {}))
+        self.assertEqual((self.journal.pending_bytes, results_of(self.broker.archive)), (0, {}))
 
     def test_after_an_outage(self) -> None:
         """What has gathered is written piece by piece; a kill in between leaves each job what it needs."""

@@ -45,6 +45,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import Decoder, request
+from txgear.test.support.broker import results_of
 from txgear.test.support.clock import START
 from txgear.test.support.journal import Fault, FaultyStore
 from txgear.test.support.server import DurableServerFixture
@@ -552,7 +553,7 @@ class FaultTests(SynchronousTestCase):
         """So it is with what is kept of those that have ended, and beside jobs."""
         store, archive = world.store, world.broker.archive
         self.assertEqual(world.readings, [], "no answer")
-        self.assertEqual(archive.results, {})
+        self.assertEqual(results_of(archive), {})
         ended = store.labels(ended=True)
         self.assertEqual(ended.keys(), (world.brought.keys() | world.dead) & world.answered.keys())
         self.assertEqual(set(ended.values()), archive.jobs.keys())

@@ -16,6 +16,7 @@ from txgear.journal.writes import BACKLOG, FLUSH_DELAY
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, SUBMIT_JOB, WORK_COMPLETE
 from txgear.protocol.packets import request
+from txgear.test.support.broker import results_of
 from txgear.test.support.clock import START
 from txgear.test.support.journal import Instead
 from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
@@ -79,7 +80,7 @@ class KeptTestCase(DurableServerTestCase):
 
     def in_memory(self) -> dict[int, bytes]:
         """The results that wait for the store."""
-        return self.broker.archive.results
+        return results_of(self.broker.archive)
 
     def assert_well(self) -> None:
         """Nothing more is written, and jobs are taken."""

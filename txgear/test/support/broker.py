@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.archive import Archive
 from txgear.broker.broker import Broker
 from txgear.broker.lanes import Lanes
 from txgear.broker.model import Function, Job, Peer, Reply
@@ -32,7 +33,7 @@ from txgear.broker.records import (
 )
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
 from txgear.broker.sharedlanes import SharedLanes
-from txgear.broker.states import PAGED, QUEUED
+from txgear.broker.states import DEAD, PAGED, QUEUED
 from txgear.broker.tenants import Quota
 from txgear.broker.uniques import Key
 from txgear.policies import CLASSIC, Policies
@@ -51,6 +52,15 @@ AnyLanes: TypeAlias = "Lanes[Job] | SharedLanes[Job]"
 
 Heard: TypeAlias = "tuple[int | Data, ...]"
 """A packet as a peer hears it: its type, then its arguments."""
+
+
+def results_of(archive: Archive) -> dict[int, bytes]:
+    """The results that are in memory, by the numbers of their jobs."""
+    return {
+        number: bytes(job.workload)
+        for number, job in archive.jobs.items()
+        if job.state != DEAD and job.workload
+    }
 
 
 def make_job(

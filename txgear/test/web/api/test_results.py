@@ -14,6 +14,7 @@ from txgear.protocol.constants import (
     WORK_STATUS,
 )
 from txgear.security.access import Access, Rule
+from txgear.test.support.broker import results_of
 from txgear.test.support.clock import START
 from txgear.test.support.http import GearmanWorker
 from txgear.test.support.journal import FaultyStore
@@ -367,7 +368,7 @@ class StoredTests(ResultTestCase):
         worker.say(WORK_COMPLETE, handle, b"result")
         self.clock.advance(1)
         self.thread.run_all()
-        self.assertEqual((self.broker.archive.rows, self.broker.archive.results), (1, {}))
+        self.assertEqual((self.broker.archive.rows, results_of(self.broker.archive)), (1, {}))
 
     def meanwhile(self, do: Callable[[], object]) -> None:
         """Something is done to the job while its result is to be read."""
