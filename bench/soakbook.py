@@ -266,7 +266,8 @@ class Book:
         for other in job.open:
             if not other.may_be_lost(now) and not assignment.may_be_lost(now):
                 self.violation("a job is at one worker at a time", f"{other.worker} and {worker}", job)
-        if job.accepted is not None and not assignment.may_be_lost(now):
+        # Who has asked before may have been given it before, by a packet that was on its way.
+        if job.accepted is not None and asked > job.accepted_at and not assignment.may_be_lost(now):
             self.violation("no job starts after its end", worker, job)
         if job.assigned:
             self.counts["assigned again"] += 1

@@ -382,6 +382,8 @@ class Database(Service):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             cwd=self.folder,
+            # The one that we have may be closed to the user that it runs as.
+            env={**os.environ, "TMPDIR": str(self.folder)},
             timeout=PATIENCE,
             check=False,
         )
