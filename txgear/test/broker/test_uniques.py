@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import Function, Job
-from txgear.broker.uniques import HASH_BITS, Key, Uniques, hash_of, hashes_of, key_of
+from txgear.broker.uniques import APART, HASH_BITS, Key, Uniques, hash_of, hashes_of, key_of
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import make_job
 from txgear.test.support.extras import PROPERTY, given, st
@@ -113,3 +113,15 @@ class UniquesTests(SynchronousTestCase):
         for one in reversed(self.jobs):
             self.uniques.add(b"u", one)
             self.assertIs(self.uniques.newest(b"u"), self.jobs[2])
+
+    def test_what_is_nobodys_is_found_by_nobody(self) -> None:
+        """A table that is to grow apart from another has the same jobs as before, and keys without any."""
+        job = self.jobs[0]
+        self.uniques.add(b"u", job)
+        for _ in range(2):
+            self.uniques.grow_apart()
+            self.assertEqual(len(self.uniques.jobs), len(APART) + 1)
+            self.assertEqual(len(self.uniques), 1)
+            self.assertEqual((self.uniques.named(b"u"), self.uniques.named(-1)), ([job], []))
+        self.uniques.remove(b"u", job)
+        self.assertEqual(len(self.uniques), 0)
