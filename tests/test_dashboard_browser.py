@@ -254,7 +254,7 @@ def test_cluster(browser: Browser, start_server: Servers, postgres: Database) ->
     for count, server in enumerate((first, *others)):
         client = server.connect()
         for _ in range(3 * count + 1):
-            client.submit(b"mail.send", b"w", b"", P.SUBMIT_JOB_BG)
+            far = client.submit(b"mail.send", b"to: a@b.example", b"", P.SUBMIT_JOB_BG).decode("ascii")
     tab = Tab(browser, f"http://127.0.0.1:{web}", LOOKS[0])
     page = tab.open("/cluster")
     expect(page.get_by_role("navigation").get_by_role("link", name="Cluster")).to_be_visible()
@@ -271,6 +271,22 @@ def test_cluster(browser: Browser, start_server: Servers, postgres: Database) ->
         others[1].resume()
     expect(rows.nth(2)).to_contain_text("alive")
     tab.check_looks((LOOKS[0], LOOKS[3]))
+    # A list has what the server has, and says where others are; the page of one of those is at each server.
+    expect(tab.open("/jobs").locator("main")).to_contain_text("gear-c.example:4730")
+    picture(tab, "others")
+    tab.check_looks((LOOKS[0], LOOKS[3]))
+    page = tab.open(f"/jobs/{far}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Job {far}")
+    expect(page.get_by_text("mail.send")).to_be_visible()
+    picture(tab, "farjob")
+    tab.check_looks((LOOKS[0], LOOKS[3]))
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Its workload").click()
+    assert Path(download.value.path()).read_bytes() == b"to: a@b.example"
+    page.get_by_role("button", name="Cancel the job").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+    expect(page.locator("main")).to_contain_text("The job is cancelled")
+    tab.open(f"/jobs/{far}", 404)
     tab.is_calm()
     tab.close()
     plain = Tab(browser, f"http://127.0.0.1:{web}", LOOKS[3], java_script_enabled=False)
