@@ -110,6 +110,8 @@ class Watched:
         self._timer: IDelayedCall | None = None
         self._task: Any = None
         self._cost = 0.0
+        # That of the look before.
+        self._usual = 0.0
 
     @property
     def readers(self) -> int:
@@ -159,7 +161,7 @@ class Watched:
         if self._server.guard.access is not self._access:
             self._end("reload", {})
             return
-        self._cost = 0.0
+        self._usual, self._cost = self._cost, 0.0
         self.view.board.look += 1
         self._task = self._server.patient.cooperate(self._measured(self.view.look()))
         self._task.whenDone().addCallbacks(self._looked, self._failed)
@@ -181,7 +183,9 @@ class Watched:
         now, stamp = self._server.seconds(), self._stamp()
         for reader in list(self._readers):
             reader.tell(self, now, stamp)
-        wait = max(self.view.seconds, self._cost * SPARE)
+        # A page is not to stand still for what one look took and the one before did not: the first has
+        # templates made, and any may have waited for a processor.
+        wait = max(self.view.seconds, min(self._cost, self._usual) * SPARE)
         self._timer = self._server.clock.callLater(wait, self._look)
 
     def _failed(self, failure: Failure) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from twisted.internet.task import Clock
+
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web.pages import dashboard
-from txgear.web.pages.live import BEAT_SECONDS, MOST_OF_ONE, MOST_READERS
+from txgear.web.pages.live import BEAT_SECONDS, MOST_OF_ONE, MOST_READERS, SPARE, PageReader, Watched
 
 EVENTS = {"Accept": "text/event-stream"}
 
@@ -43,6 +48,70 @@ class JoinTests(LiveTests):
         self.look()
         first.heard()
         self.assertIn(b"event: change", self.open().heard())
+
+
+class Board:
+    look = 0
+
+    def news(self, since: int) -> Mapping[str, Any]:
+        return {"parts": {}, "rows": {}}
+
+
+class SlowView:
+    """
+    A page on which nothing changes.
+
+    @ivar looked: when it was looked at.
+    """
+
+    seconds = 0.25
+
+    def __init__(self, clock: Clock, costs: list[float]) -> None:
+        """
+        @param costs: how long the looks take, one after the other.
+        """
+        self.board = Board()
+        self.looked: list[float] = []
+        self._clock = clock
+        self._costs = costs
+
+    def look(self) -> Iterator[None]:
+        self.looked.append(self._clock.seconds())
+        self._clock.rightNow += self._costs.pop(0)
+        yield
+
+
+class QuietStream:
+    """The connection of somebody who reads all."""
+
+    full = False
+
+    def write(self, data: bytes) -> None:
+        pass
+
+
+class CostTests(LiveTests):
+    def waits(self, *costs: float) -> list[float]:
+        """Seconds from the end of each look to the next one."""
+        view: Any = SlowView(self.clock, [*costs, 0.0])
+        watched = Watched(self.server, view, lambda: None)
+        watched.join(PageReader(cast(Any, QuietStream())))
+        for _ in range(400):
+            self.clock.advance(0.05)
+            if len(view.looked) > len(costs):
+                break
+        ends = [began + cost for began, cost in zip(view.looked, costs, strict=False)]
+        return [began - end for began, end in zip(view.looked[1:], ends, strict=True)]
+
+    def test_one_look_that_takes_long(self) -> None:
+        """The first has templates made, and any may wait for a processor: the next one is not late for it."""
+        for wait in self.waits(0.1, 0.0, 0.1, 0.0):
+            self.assertLess(wait, 2 * SlowView.seconds)
+
+    def test_looks_that_take_long(self) -> None:
+        """They take one part in so many of the server's time."""
+        *_, last = self.waits(0.1, 0.1)
+        self.assertGreater(last, 0.1 * SPARE - 0.2)
 
 
 class RoomTests(LiveTests):
