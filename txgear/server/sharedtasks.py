@@ -111,7 +111,7 @@ class _Following:
     def _ask(self, peer: Peer, do: str, parts: tuple[bytes, ...]) -> None:
         head = json.dumps({"do": do, "name": self._name, "to": self._other.key.hex()}).encode("ascii")
         asked = self._elsewhere.ask(self._other, peer, TASK, (head, *parts))
-        _ = asked.addCallback(self._heard).addErrback(self._failed).addErrback(self._is_defect)
+        _ = asked.addCallbacks(self._heard, self._failed).addErrback(self._is_defect)
 
     def _heard(self, parts: list[bytes]) -> None:
         said = json.loads(parts[0])
@@ -142,7 +142,9 @@ class _Following:
         self._changed(self._task)
 
     def _is_defect(self, failure: Raised) -> None:
+        """What was answered cannot be read: to ask again would bring the same."""
         self._share.end(self._server.seconds(), error_of(failure).text)
+        self._tell()
 
 
 # What is written

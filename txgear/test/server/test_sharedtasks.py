@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, succeed
 
 from txgear.broker.bulkacts import ACTING, DONE, MOST_TASKS, STOPPED, BulkAct, Order
 from txgear.broker.bulkshares import Share
@@ -10,7 +13,7 @@ from txgear.broker.model import Peer
 from txgear.broker.search import Search
 from txgear.daemon.config import parse_config
 from txgear.server import tasks
-from txgear.server.elsewhere import PATIENCE
+from txgear.server.elsewhere import PATIENCE, Elsewhere, Other
 from txgear.test.support.cluster import LEASE, Node
 from txgear.test.support.http import HttpTransport
 from txgear.test.support.orders import OrdersTestCase, handle
@@ -46,7 +49,35 @@ class TasksTestCase(OrdersTestCase):
         return found
 
 
+class Strange:
+    """
+    A cluster with a server that answers what nobody can read.
+
+    @ivar asked: how often it was asked.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def others(self) -> list[Other]:
+        return [Other("c", 7, b"c", lives=True)]
+
+    def ask(self, other: Other, peer: Peer, kind: str, parts: Sequence[bytes]) -> Deferred[list[bytes]]:
+        self.asked += 1
+        return succeed([b"{}"])
+
+
 class SharedTests(TasksTestCase):
+    def test_an_answer_that_cannot_be_read(self) -> None:
+        """It is not asked for again and again; the server's log has the defect."""
+        strange = Strange()
+        self.b.server.elsewhere = cast(Elsewhere, strange)
+        task = tasks.start(self.b.server, self.client.protocol.peer, "cancel", "jobs", {"function": b"f"})
+        self.world.run(SOON)
+        self.assertEqual((strange.asked, task.stage), (1, DONE))
+        self.assertIn("A defect in the server", self.servers()[0]["problem"])
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
     def test_all_that_match(self) -> None:
         self.submit(3)
         self.submit(2, node=self.b)
