@@ -137,8 +137,6 @@ OF_JOBS: Final = ("function", "unique", "state", "worker", "older", "text", "aft
 """What C{jobs} can be asked for."""
 OF_DEAD: Final = ("function", "unique", "reason", "review", "text", "after", "limit")
 """What C{dead} can be asked for."""
-OF_GROUPS: Final = ("function", "reason", "behind", "limit")
-"""What L{txgear.broker.deadlists.groups} can be asked for."""
 OF_ENDED: Final = ("function", "unique", "text", "after", "limit")
 """What C{kept} can be asked for."""
 OF_FUNCTIONS: Final = ("function", "paused")

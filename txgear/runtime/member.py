@@ -60,13 +60,11 @@ class Plan(NamedTuple):
     """
     With what children are started.
 
-    @ivar generation: counts the times that the code was loaded anew.
     @ivar table: all of the file.
     @ivar group: the table of the group.
     @ivar starter: starts them.
     """
 
-    generation: int
     table: RuntimeTable
     group: GroupTable
     starter: Starter

@@ -84,7 +84,6 @@ class Supervisor(Service):
         self._environ = environ
         self._random = random
         self._memory = memory
-        self._generation = 1
         self._started = time()
         self._sizing = Sizing(self._clock, self.groups, self._load)
         self._peers = peer_arguments(table)
@@ -168,7 +167,7 @@ class Supervisor(Service):
 
     def _plan(self, name: str) -> Plan:
         table = self.table.group[name]
-        return Plan(self._generation, self.table, table, self._starter(name, table))
+        return Plan(self.table, table, self._starter(name, table))
 
     def _starter(self, name: str, table: GroupTable) -> Starter:
         environment = {**self._environ, **table.environment}
@@ -240,7 +239,6 @@ class Supervisor(Service):
             servers.start()
             _ = before.stop()
         self.table = table
-        self._generation += 1
         for name in [name for name in self.groups if name not in table.group]:
             group = self.groups.pop(name)
             self._leaving.append(group)

@@ -54,9 +54,6 @@ class Times(NamedTuple):
     run_p95: float | None
 
 
-NO_TIMES: Final = Times(None, None, None, None)
-
-
 class _Mark(NamedTuple):
     """What had been counted at some time. The numbers are those of L{Rates}."""
 

@@ -9,7 +9,7 @@ from txgear.broker.history import History
 from txgear.broker.inspection import LONGEST_PLACE
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import PEERS, READ, SEE
-from txgear.broker.search import OF_GROUPS, Bounds, Search
+from txgear.broker.search import Bounds, Search
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol import textlines
 from txgear.protocol.constants import HIGH
@@ -40,7 +40,7 @@ class DeadCase(BrokerTestCase):
 
 class GroupsTests(DeadCase):
     def groups(self, peer: Peer | None = None, **words: bytes) -> tuple[list[tuple[Any, ...]], str | None]:
-        search = Search.parse(words, OF_GROUPS)
+        search = Search.parse(words, ("function", "reason", "behind", "limit"))
         found = deadlists.groups(self.broker, peer or self.peer, search, self.bounds)
         return [(row["function"], row["reason"], row["jobs"]) for row in found["groups"]], found["next"]
 

@@ -106,9 +106,9 @@ class GroupCase(SynchronousTestCase):
         self.gone: list[tuple[str, str]] = []
         self.problem: OSError | None = None
 
-    def plan(self, generation: int = 1, **table: Any) -> Plan:
+    def plan(self, **table: Any) -> Plan:
         group = GroupTable(**{"processes": 2, **table})
-        return Plan(generation, RuntimeTable(group={"g": group}), group, cast(Any, FakeStarter()))
+        return Plan(RuntimeTable(group={"g": group}), group, cast(Any, FakeStarter()))
 
     def retired(self, plan: Plan) -> int:
         return cast(Any, plan.starter).retired  # type: ignore[no-any-return]
@@ -295,7 +295,7 @@ class RenewalTests(GroupCase):
 class LoadTests(GroupCase):
     def test_new_code(self) -> None:
         """Child by child; the first that is ready proves the code."""
-        old, new = self.plan(), self.plan(2)
+        old, new = self.plan(), self.plan()
         group = self.group(old)
         group.load(new)
         self.assertTrue(group.is_loading)
@@ -312,7 +312,7 @@ class LoadTests(GroupCase):
 
     def test_broken_code(self) -> None:
         """None of the new ones gets ready: all old ones stay, and what ends is replaced by old code."""
-        old, new = self.plan(), self.plan(2)
+        old, new = self.plan(), self.plan()
         group = self.group(old)
         group.load(new)
         self.made[2].ends("SyntaxError: invalid syntax")
@@ -327,7 +327,7 @@ class LoadTests(GroupCase):
 
     def test_old_one_ends_on_trial(self) -> None:
         """The code is on trial also when the one whose place was to be taken has ended."""
-        old, new = self.plan(), self.plan(2)
+        old, new = self.plan(), self.plan()
         group = self.group(old)
         group.load(new)
         self.clock.advance(60.0)
@@ -337,7 +337,7 @@ class LoadTests(GroupCase):
 
     def test_nobody_to_keep(self) -> None:
         """Where none is ready, the new plan holds at once, and nobody waits for a second try."""
-        old, new = self.plan(), self.plan(2)
+        old, new = self.plan(), self.plan()
         group = self.group(old, ready=False)
         self.made[0].ends("SyntaxError: invalid syntax")
         group.load(new)
@@ -349,15 +349,15 @@ class LoadTests(GroupCase):
         group = self.group(self.plan(processes=None, min=0, max=4))
         group.resize(0, only_idle=True)
         self.made[0].ends()
-        group.load(self.plan(2, processes=None, min=0, max=4))
+        group.load(self.plan(processes=None, min=0, max=4))
         self.assertEqual([1], self.numbers(group))
         group = self.group(self.plan(processes=0))
-        group.load(self.plan(2, processes=0))
+        group.load(self.plan(processes=0))
         self.assertEqual([], group.members)
 
     def test_twice(self) -> None:
         """Newer code while code is on trial: that is what is tried."""
-        old, new, newer = self.plan(), self.plan(2), self.plan(3)
+        old, new, newer = self.plan(), self.plan(), self.plan()
         group = self.group(old)
         group.load(new)
         group.load(newer)
@@ -370,7 +370,7 @@ class LoadTests(GroupCase):
     def test_other_number(self) -> None:
         """The new table's number holds when its code does."""
         group = self.group(self.plan())
-        group.load(self.plan(2, processes=1))
+        group.load(self.plan(processes=1))
         self.assertEqual(2, group.wanted)
         self.made[2].gets_ready()
         self.assertEqual(1, group.wanted)
@@ -431,7 +431,7 @@ class StopTests(GroupCase):
     def test_on_trial(self) -> None:
         """Nobody is started any more with code that is on trial, nor has to be ready for that."""
         group = self.group(self.plan())
-        new = self.plan(2)
+        new = self.plan()
         group.load(new)
         _ = group.stop("it stops", 60.0)
         self.assertEqual(1, self.retired(new))

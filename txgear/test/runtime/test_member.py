@@ -140,7 +140,7 @@ class MemberTests(SynchronousTestCase):
     # The child
 
     def make(self) -> Member:
-        plan = Plan(1, TASK.table, TASK.table.group["g"], self.starter)
+        plan = Plan(TASK.table, TASK.table.group["g"], self.starter)
         member = Member(self.reactor, self.reactor, self, plan, TASK, 1.0, self)
         member.start()
         self.lines = Lines(ToChild)

@@ -9,7 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.counts import Counts
 from txgear.broker.statistics import MOST_COUNTED, Statistics
 from txgear.server import turns
-from txgear.server.recently import KNOWN_SECONDS, LOOK_SECONDS, NO_TIMES, Recently
+from txgear.server.recently import KNOWN_SECONDS, LOOK_SECONDS, Recently, Times
+
+NO_TIMES = Times(None, None, None, None)
 
 
 class RecentlyTests(SynchronousTestCase):

@@ -34,14 +34,14 @@ def takes_events(request: WebRequest) -> bool:
     )
 
 
-def own_path(text: str, default: str = "/") -> str:
+def own_path(text: str) -> str:
     """
     A path of this server, with its query.
 
     @param text: what somebody says is one.
-    @return: C{default} for anything else.
+    @return: C{/} for anything else.
     """
-    return text if len(text) <= LONGEST_PATH and _OWN_PATH.fullmatch(text) else default
+    return text if len(text) <= LONGEST_PATH and _OWN_PATH.fullmatch(text) else "/"
 
 
 def path_of(request: WebRequest) -> str:
