@@ -37,7 +37,7 @@ from txgear.test.support.extras import (
 )
 from txgear.test.support.journal import FaultyStore, ManualThread
 
-CAPACITY, _, ENDED, PAGE = BOUNDS
+CAPACITY, AMPLE, _, ENDED, PAGE = BOUNDS
 GONE = StoreUnavailable("the connection is gone")
 DAMAGED = StoreRefused("the disk is damaged")
 
@@ -63,35 +63,53 @@ class ListedStore(FaultyStore):
 
 class FiltersTests(SynchronousTestCase):
     def test_there_is_none_for_nothing(self) -> None:
-        filters = Filters(10)
+        filters = Filters(BOUNDS)
         self.assertEqual((filters.filters, filters.keys, 1 in filters), ([], 0, False))
 
-    def test_each_has_room_for_half_of_all_before_it(self) -> None:
+    def sizes(self, filters: Filters) -> list[float]:
+        """For how many keys each has room, in thousands."""
+        one = Filters(Bounds(capacity=1000), 1001).filters[0].size_in_bits / 1001 * 1000
+        return [round(each.size_in_bits / one, 1) for each in filters.filters]
+
+    def test_each_has_room_for_three_times_all_before_it(self) -> None:
+        """So that a key that is in none is looked for in few: in three, where there are ten million."""
+        self.assertEqual(AMPLE / CAPACITY, 12)
+        filters = Filters(Bounds(capacity=1000, ample=12_000))
+        for first in range(0, 16_001, 1000):
+            filters.update(range(first, first + 1000))
+        self.assertEqual(self.sizes(filters)[:3], [1.0, 3.0, 12.0])
+        self.assertEqual(filters.keys, 17_000)
+        for each in (0, 999, 1000, 3999, 4000, 15_999, 16_000):
+            self.assertIn(each, filters)
+
+    def test_beyond_a_bound_it_is_half_of_all_before_it(self) -> None:
         """So that as many bytes are in use as are needed, about."""
-        filters = Filters(CAPACITY, 4 * CAPACITY)
-        filters.update(range(4 * CAPACITY))
-        self.assertEqual(len(filters.filters), 1)
+        filters = Filters(Bounds(capacity=1000, ample=4000), 8000)
+        filters.update(range(8000))
+        self.assertEqual(self.sizes(filters), [8.0])
         filters.add(10**9)
-        filters.update(range(10**10, 10**10 + 2 * CAPACITY))
-        self.assertEqual((len(filters.filters), filters.keys), (3, 6 * CAPACITY + 1))
-        bits = [each.size_in_bits / CAPACITY for each in filters.filters]
-        self.assertAlmostEqual(bits[0] / bits[1], 2.0, 2)
-        self.assertAlmostEqual(bits[2] / bits[1], 1.5, 2)
-        for each in (0, 4 * CAPACITY - 1, 10**9, 10**10, 10**10 + 2 * CAPACITY - 1):
+        filters.update(range(10**10, 10**10 + 4000))
+        self.assertEqual((self.sizes(filters), filters.keys), ([8.0, 4.0, 6.0], 12_001))
+        for each in (0, 7999, 10**9, 10**10, 10**10 + 3999):
             self.assertIn(each, filters)
 
     def test_they_are_hardly_ever_wrong(self) -> None:
-        """All together less than once in a thousand times, and each key takes two and a half bytes."""
+        """
+        All together less than once in a thousand times; and each key takes two and a half bytes, where it is
+        known how many there are, or there are very many.
+        """
         hashes = [hash_of(key(number)) for number in range(100_000)]
-        with_room = Filters(10_000)
-        with_room.update(hashes[:50_000])
-        for each in hashes[50_000:]:
-            with_room.add(each)
-        self.assertLessEqual(len(with_room.filters), BOUNDS.filters)
-        self.assertTrue(all(each in with_room for each in hashes))
-        wrong = sum(hash_of(b"other%d" % number) in with_room for number in range(50_000))
-        self.assertLess(wrong, 50)
-        self.assertLess(sum(each.size_in_bits for each in with_room.filters) / 8, 2.7 * 100_000)
+        known = Filters(Bounds(capacity=10_000), 100_000)
+        growing = Filters(Bounds(capacity=10_000, ample=0))
+        for filters, most in ((known, 2.5), (growing, 2.7)):
+            filters.update(hashes[:50_000])
+            for each in hashes[50_000:]:
+                filters.add(each)
+            self.assertLessEqual(len(filters.filters), BOUNDS.filters)
+            self.assertTrue(all(each in filters for each in hashes))
+            wrong = sum(hash_of(b"other%d" % number) in filters for number in range(50_000))
+            self.assertLess(wrong, 50)
+            self.assertLess(sum(each.size_in_bits for each in filters.filters) / 8, most * 100_000)
 
 
 class SieveTestCase(SynchronousTestCase):
@@ -267,7 +285,7 @@ class BuildTests(SieveTestCase):
         self.assertEqual(self.build(), 1)
 
     def test_many_filters_become_one(self) -> None:
-        self.sieve = Sieve(self.link, self.clock, self.count_turn, Bounds(capacity=10))
+        self.sieve = Sieve(self.link, self.clock, self.count_turn, Bounds(capacity=10, ample=0))
         count = 0
         while not self.sieve.ready:
             self.sieve.hide_all([key(count)])
@@ -348,6 +366,14 @@ class StartTests(SieveTestCase):
         self.assertEqual(events, [])
         self.assertEqual(self.hidden(1, PAGE, 10**6, 10**6 + 1, 10**7), [*[True] * 4, False])
         self.assertFalse(self.sieve.ready)
+
+    def test_as_many_as_there_are_known_to_be_are_in_one_filter(self) -> None:
+        self.sieve = Sieve(self.link, self.clock, self.count_turn, Bounds(capacity=10))
+        self.lists(*range(100))
+        self.sieve.found(100)
+        self.build()
+        self.assertEqual(set(self.hidden(*range(100))), {True})
+        self.assertEqual(len(self.sieve._filters.filters), 1)
 
     def test_jobs_without_keys(self) -> None:
         self.sieve.found(5)
