@@ -2229,7 +2229,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a job that is over is copied as one that is not",
-        "stores/sql.py",
+        "stores/batchwriter.py",
         "for job, _ in new_jobs if job.state and job.history is None",
         "for job, _ in new_jobs if False",
         "cli.care.test_storecopying",

@@ -194,18 +194,20 @@ def test_what_stands_for_a_name(stores: list[PartedStore]) -> None:
         # In a row, and with others in between.
         ours, theirs = numbers(a, every * len(names))[::every], numbers(b, len(names))
         batch = adding(*jobs(ours), *(addition(number + 1) for number in ours if every == 2))
-        a._counting(lambda cursor, tally: take_new(a, cursor, batch, tally))  # noqa: B023 - at once
+        a._writing(lambda cursor: take_new(a, cursor, batch))  # noqa: B023 - at once
         assert a._reading(digests) == dict(zip(ours, a._claims._digests(keys), strict=True))
         assert lost(b, adding(*jobs(theirs))) == dict(zip(theirs, ours, strict=True))
         a.write(deleting([job.number for job, _ in batch.new_jobs]))
         assert claims(b) == []
 
 
-def take_new(store: PartedStore, cursor: DBAPICursor, batch: Batch, tally: Tally) -> None:
+def take_new(store: PartedStore, cursor: DBAPICursor, batch: Batch) -> None:
     """Write the new jobs of a batch in the transaction that is under way; all their names are free."""
     assert store._claims is not None
-    store._add(cursor, batch.new_jobs, tally)
+    tally = Tally()
+    store._writer._add(cursor, store._parts, batch.new_jobs, tally)
     assert store._claims._take_new(cursor, batch)
+    store._lanes.apply(cursor, tally)
 
 
 def test_others_do_not_wait_for_who_takes_names(stores: list[PartedStore]) -> None:
@@ -216,16 +218,16 @@ def test_others_do_not_wait_for_who_takes_names(stores: list[PartedStore]) -> No
         store.write(adding(named(first, b"%d" % first), named(second, b"%d" % second)))
     for index, (store, mine) in enumerate(zip(stores, (ours, *rest), strict=True)):
 
-        def work(cursor: DBAPICursor, tally: Tally) -> None:
+        def work(cursor: DBAPICursor) -> None:
             batch = adding(*(named(number, b"%d" % number) for number in mine[2:5]))  # noqa: B023 - at once
-            take_new(store, cursor, batch, tally)  # noqa: B023 - at once
+            take_new(store, cursor, batch)  # noqa: B023 - at once
             for other, theirs in zip((a, b, c), (ours, *rest), strict=True):
                 if other is not store:  # noqa: B023 - at once
                     # The first and the last of them go, and come.
                     now = theirs[5 + index]  # noqa: B023 - at once
                     other.write(Batch([named(now, b"%d" % now)], (), theirs[:2]))
 
-        store._counting(work)
+        store._writing(work)
 
 
 def test_all_at_once(stores: list[PartedStore]) -> None:

@@ -489,7 +489,7 @@ def test_deletions_do_not_wait_for_others_jobs(server: Make) -> None:
 
     def work(cursor: DBAPICursor) -> None:
         assert two._claims is not None
-        two._add(cursor, others.new_jobs, Tally())
+        two._writer._add(cursor, two._parts, others.new_jobs, Tally())
         two._claims.take(cursor, others)
         # It is there, and not committed.
         assert two._statements.known(cursor, jobs, [job.number for job, _ in others.new_jobs])

@@ -20,20 +20,19 @@ from txgear.broker.records import (
     Lane,
     LaneCount,
     Lease,
-    NewJob,
     StoredValue,
     Swap,
     Taken,
 )
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IPartedStore, IPatientStore, IReportingStore
+from txgear.stores.batchwriter import BatchWriter
 from txgear.stores.claims import Claims
 from txgear.stores.holdings import Holdings, PartRow
 from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leases import INTERVAL, TIMES, Times, prepare
 from txgear.stores.orders import OrderTable
 from txgear.stores.parts import Part, Parts
-from txgear.stores.places import Tally
 from txgear.stores.schema import MAX_STATUS
 from txgear.stores.sql import SqlStore, UsedUp, driver_of, one_line
 from txgear.stores.tenure import NOBODY
@@ -73,6 +72,7 @@ class PartedStore(SqlStore):
         super().__init__(dialect, times=times)
         self._lanes = LaneCounts(dialect.statements, keyed=True)
         self._claims = Claims(dialect.statements, dialect.questions, lambda: self._salt)
+        self._writer = BatchWriter(dialect, self._lanes, self._claims)
         name, address, self.lease_seconds = membership
         self._server = dialect
         self._tidy_at = 0.0
@@ -196,6 +196,8 @@ class PartedStore(SqlStore):
         See L{IPartedStore}. That others have some of it already is only said when that is so after all that
         was committed before: whoever has seen the end of a job must be able to submit it once more.
         """
+        if batch.new_jobs:
+            self._newest = max(self._newest, batch.new_jobs[-1][0].number)
         try:
             super().write(batch)
         except DoneElsewhere:
@@ -203,11 +205,6 @@ class PartedStore(SqlStore):
                 raise
             self._reading(lambda cursor: cursor.execute("SELECT 1"))
             super().write(batch)
-
-    def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob], tally: Tally) -> None:
-        super()._add(cursor, new_jobs, tally)
-        if new_jobs:
-            self._newest = max(self._newest, new_jobs[-1][0].number)
 
     # Parts
 

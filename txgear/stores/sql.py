@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from zope.interface import alsoProvides, implementer
@@ -21,9 +21,7 @@ from txgear.broker.records import (
     LAST_NUMBER,
     Batch,
     HistoryChunk,
-    JobChange,
     JobRecord,
-    JobUpdate,
     LaneCount,
     NewJob,
     Question,
@@ -34,7 +32,7 @@ from txgear.broker.records import (
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IHistoryStore, ILeasedStore, IPatientStore, IReportingStore
 from txgear.stores import leftovers, migrations, schema
-from txgear.stores.claims import Claims
+from txgear.stores.batchwriter import BatchWriter
 from txgear.stores.dialects import OPTIONS, READ_ONLY, StoreDialect
 from txgear.stores.filling import Filling
 from txgear.stores.holdings import Holdings
@@ -42,10 +40,8 @@ from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leases import TIMES, Times, prepare
 from txgear.stores.leftovers import Leftovers
 from txgear.stores.parts import WHOLE, Parts
-from txgear.stores.places import Tally
 from txgear.stores.repeats import MOST_REPEATS, Repeats, Undone
 from txgear.stores.serverdialect import ServerDialect
-from txgear.stores.statements import ROW_BYTES
 from txgear.stores.tenure import BEAT_SECONDS
 from txgear.stores.verdicts import Verdict
 
@@ -86,7 +82,7 @@ class SqlStore:
         self._statements = dialect.statements
         self._questions = dialect.questions
         self._lanes = LaneCounts(dialect.statements)
-        self._claims: Claims | None = None  # where several servers have it
+        self._writer = BatchWriter(dialect, self._lanes)
         self._salt = b""
         self._parts = Parts(self._salt)
         self._driver: Any = dialect.driver_module
@@ -97,9 +93,8 @@ class SqlStore:
             alsoProvides(self, ILeasedStore)
         # The end of the numbers that we have reserved.
         self._reserved = 0
-        # Whether the last batch met damaged rows, and the jobs that are known to have such rows.
+        # Whether the last batch met damaged rows.
         self._damage_seen = False
-        self._damaged_jobs: set[int] = set()
 
     @property
     def timeout(self) -> float:
@@ -422,87 +417,16 @@ class SqlStore:
 
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
-        self._check(batch.new_jobs, batch.results, batch.changes)
+        self._writer.check(batch.new_jobs, batch.results, batch.changes)
         if self._parts.bounds:
             batch = self._parts.ours(batch)
         if self._damage_seen:
             self._find_damaged(batch)
         try:
-            self._write(batch)
+            self._writing(lambda cursor: self._writer.write(cursor, self._parts, batch))
         except StoreUnavailable as error:
             self._damage_seen = self._dialect.damaged(error)
             raise
-
-    def _write(self, batch: Batch) -> None:
-        statements, claims = self._statements, self._claims
-        gone = {*batch.deleted, *batch.deleted_all}
-        changed = {update.number for update in batch.updates}
-        changed.update(change.number for change in batch.changes)
-
-        def work(cursor: DBAPICursor, tally: Tally) -> None:
-            self._add(cursor, batch.new_jobs, tally)
-            if not gone and not changed:
-                # The outcome of the claims is waited for: what goes before them goes with them.
-                self._lanes.apply(cursor, tally)
-            values = batch.values if claims is None else claims.take(cursor, batch)
-            keyed = self._lanes.before(cursor, tally, gone | changed)
-            if claims is not None:
-                claims.let_go(cursor, batch, gone if keyed else ())
-            if batch.changes:
-                self._change(cursor, batch.changes, tally)
-            if batch.updates:
-                statements.update(cursor, batch.updates)
-            if batch.results:
-                self._put_results(cursor, batch.results)
-            for table in (schema.jobs, schema.workloads):
-                self._delete(cursor, table, batch.deleted)
-            for table in (schema.jobs, schema.workloads, schema.results):
-                self._delete(cursor, table, batch.deleted_all)
-            self._questions.gone(cursor, gone)
-            self._lanes.after(cursor, tally, changed - gone)
-            if values:
-                statements.put_values(cursor, values)
-
-        self._counting(work)
-
-    def _counting(self, work: Callable[[DBAPICursor, Tally], None]) -> None:
-        """Do something in a transaction that changes jobs, and how many there are in the lanes."""
-
-        def counted(cursor: DBAPICursor) -> None:
-            tally = Tally()
-            work(cursor, tally)
-            self._lanes.apply(cursor, tally)
-
-        self._writing(counted)
-
-    def _change(self, cursor: DBAPICursor, changes: Sequence[JobChange], tally: Tally) -> None:
-        """Change what operators have changed of jobs that are kept, their workloads as well."""
-        statements = self._statements
-        self._questions.changed(cursor, changes)
-        statements.change(cursor, changes, self._parts)
-        for change in changes:
-            self._parts.places(change.number).name_change(change, tally)
-        new = {each.number: each.workload for each in changes if each.workload is not None}
-        if damaged := sorted(new.keys() & self._damaged_jobs):
-            raise StoreRefused(f"the workload of job {damaged[0]} is damaged, and cannot be replaced")
-        statements.delete(cursor, schema.workloads, list(new))
-        kept = statements.known(cursor, schema.jobs, list(new))
-        rows = [(number, workload) for number, workload in new.items() if workload and number in kept]
-        statements.insert(cursor, schema.workloads, rows, [ROW_BYTES + len(row[1]) for row in rows])
-
-    def _put_results(self, cursor: DBAPICursor, results: Sequence[Result]) -> None:
-        """Keep results in place of workloads, or of earlier results."""
-        numbers = [number for number, _ in results]
-        for table in (schema.workloads, schema.results):
-            self._delete(cursor, table, numbers)
-        rows = [(number, result) for number, result in results if result]
-        self._statements.insert(cursor, schema.results, rows, [ROW_BYTES + len(result) for _, result in rows])
-
-    def _delete(self, cursor: DBAPICursor, table: Table, numbers: Sequence[int]) -> None:
-        """Delete rows, but not damaged ones, as that fails; those left behind belong to no job any more."""
-        if self._damaged_jobs and table is not schema.jobs:
-            numbers = [number for number in numbers if number not in self._damaged_jobs]
-        self._statements.delete(cursor, table, numbers)
 
     def _find_damaged(self, batch: Batch) -> None:
         """
@@ -519,7 +443,7 @@ class SqlStore:
                 except StoreUnavailable as error:
                     if not self._dialect.damaged(error):
                         raise
-                    self._damaged_jobs.add(number)
+                    self._writer.damaged.add(number)
                     self.open()
 
     def take_over(
@@ -532,58 +456,8 @@ class SqlStore:
         @param digests: 32 bytes for each row of that queue that is not to be taken over again.
         @param results: of those that have ended with one.
         """
-        self._check(new_jobs, results)
-
-        def work(cursor: DBAPICursor, tally: Tally) -> None:
-            self._add(cursor, new_jobs, tally)
-            # Those with a history have it all by now.
-            if ended := [history_update(job) for job, _ in new_jobs if job.state and job.history is None]:
-                self._statements.update(cursor, ended)
-            if results:
-                self._put_results(cursor, results)
-            rows = [(digest,) for digest in digests]
-            self._statements.insert(cursor, schema.imported, rows, [ROW_BYTES] * len(rows))
-
-        self._counting(work)
-
-    def _check(
-        self,
-        new_jobs: Sequence[NewJob],
-        results: Sequence[Result] = (),
-        changes: Sequence[JobChange] = (),
-    ) -> None:
-        """
-        Refuse what would cost more than an error in the database.
-
-        @raise StoreRefused: a workload or a result is larger than L{StoreDialect.largest_value}.
-        """
-        most = self._dialect.largest_value
-        if most is None:
-            return
-        workloads = [workload for _, workload in new_jobs]
-        workloads += [change.workload for change in changes if change.workload is not None]
-        for what, values in (("a workload", workloads), ("a result", [result for _, result in results])):
-            for value in values:
-                if len(value) > most:
-                    raise StoreRefused(
-                        f"{what} of {len(value)} bytes is over the {most} that the database takes: "
-                        f"{self._dialect.largest_value_why}"
-                    )
-
-    def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob], tally: Tally) -> None:
-        if not new_jobs:
-            self._questions.came(cursor, (), ())
-            return
-        columns = self._parts.new_columns(new_jobs, tally, narrow=self._questions.few_segments)
-        self._questions.came(cursor, columns[0], columns[-2])
-        weights = [ROW_BYTES + len(job.function) for job, _ in new_jobs]
-        self._statements.insert_jobs(cursor, columns, weights)
-        if histories := [history_update(job) for job, _ in new_jobs if job.history is not None]:
-            self._statements.update(cursor, histories)
-        rows = [(job.number, bytes(workload)) for job, workload in new_jobs if workload]
-        self._statements.insert(
-            cursor, schema.workloads, rows, [ROW_BYTES + len(workload) for _, workload in rows]
-        )
+        self._writer.check(new_jobs, results)
+        self._writing(lambda cursor: self._writer.take_over(cursor, self._parts, new_jobs, digests, results))
 
     # Reading
 
@@ -664,22 +538,6 @@ class SqlStore:
         @param limit: digests to return at the most; they are in their order.
         """
         return self._reading(lambda cursor: self._statements.noted(cursor, after, limit))
-
-
-def history_update(job: JobRecord) -> JobUpdate:
-    """The update that sets the fields of a new job that its insert leaves out."""
-    return JobUpdate(
-        job.number,
-        job.place,
-        job.due,
-        job.retries,
-        None,
-        job.state,
-        job.ended,
-        job.history,
-        job.kind,
-        job.wake,
-    )
 
 
 def driver_of(connection: Connection) -> DBAPIConnection:

@@ -1,0 +1,184 @@
+"""
+What a batch says of jobs, as the statements of one transaction.
+
+Jobs, their workloads, their results, their names and the counts of their lanes have tables of their own; the
+order in which these are changed is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from txgear.broker.records import Batch, JobChange, JobRecord, JobUpdate, NewJob, Result
+from txgear.errors import StoreRefused
+from txgear.stores import schema
+from txgear.stores.places import Tally
+from txgear.stores.statements import ROW_BYTES
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    from txgear.stores.claims import Claims
+    from txgear.stores.dialects import StoreDialect
+    from txgear.stores.lanecounts import LaneCounts
+    from txgear.stores.parts import Parts
+
+
+class BatchWriter:
+    """
+    Writes batches, within transactions that others begin and end.
+
+    @ivar damaged: the jobs whose workloads or results cannot be read, and so not deleted: these are left
+        behind, and belong to no job any more.
+    """
+
+    def __init__(self, dialect: StoreDialect, lanes: LaneCounts, claims: Claims | None = None) -> None:
+        """
+        @param lanes: are told what changes in them.
+        @param claims: the names of jobs, where several servers have the store.
+        """
+        self.damaged: set[int] = set()
+        self._dialect = dialect
+        self._statements = dialect.statements
+        self._questions = dialect.questions
+        self._lanes = lanes
+        self._claims = claims
+
+    def check(
+        self,
+        new_jobs: Sequence[NewJob],
+        results: Sequence[Result] = (),
+        changes: Sequence[JobChange] = (),
+    ) -> None:
+        """
+        Refuse what would cost more than an error in the database.
+
+        @raise StoreRefused: a workload or a result is larger than L{StoreDialect.largest_value}.
+        """
+        most = self._dialect.largest_value
+        if most is None:
+            return
+        workloads = [workload for _, workload in new_jobs]
+        workloads += [change.workload for change in changes if change.workload is not None]
+        for what, values in (("a workload", workloads), ("a result", [result for _, result in results])):
+            for value in values:
+                if len(value) > most:
+                    raise StoreRefused(
+                        f"{what} of {len(value)} bytes is over the {most} that the database takes: "
+                        f"{self._dialect.largest_value_why}"
+                    )
+
+    def write(self, cursor: DBAPICursor, parts: Parts, batch: Batch) -> None:
+        """
+        Do what a batch says.
+
+        @param parts: those that all jobs of it are in.
+        """
+        claims, tally = self._claims, Tally()
+        gone = {*batch.deleted, *batch.deleted_all}
+        changed = {update.number for update in batch.updates}
+        changed.update(change.number for change in batch.changes)
+        self._add(cursor, parts, batch.new_jobs, tally)
+        if not gone and not changed:
+            # The outcome of the claims is waited for: what goes before them goes with them.
+            self._lanes.apply(cursor, tally)
+        values = batch.values if claims is None else claims.take(cursor, batch)
+        keyed = self._lanes.before(cursor, tally, gone | changed)
+        if claims is not None:
+            claims.let_go(cursor, batch, gone if keyed else ())
+        if batch.changes:
+            self._change(cursor, parts, batch.changes, tally)
+        if batch.updates:
+            self._statements.update(cursor, batch.updates)
+        if batch.results:
+            self._put_results(cursor, batch.results)
+        for table in (schema.jobs, schema.workloads):
+            self._delete(cursor, table, batch.deleted)
+        for table in (schema.jobs, schema.workloads, schema.results):
+            self._delete(cursor, table, batch.deleted_all)
+        self._questions.gone(cursor, gone)
+        self._lanes.after(cursor, tally, changed - gone)
+        if values:
+            self._statements.put_values(cursor, values)
+        self._lanes.apply(cursor, tally)
+
+    def take_over(
+        self,
+        cursor: DBAPICursor,
+        parts: Parts,
+        new_jobs: Sequence[NewJob],
+        digests: Sequence[bytes],
+        results: Sequence[Result],
+    ) -> None:
+        """See C{take_over} of L{SqlStore<txgear.stores.sql.SqlStore>}."""
+        tally = Tally()
+        self._add(cursor, parts, new_jobs, tally)
+        # Those with a history have it all by now.
+        if ended := [history_update(job) for job, _ in new_jobs if job.state and job.history is None]:
+            self._statements.update(cursor, ended)
+        if results:
+            self._put_results(cursor, results)
+        rows = [(digest,) for digest in digests]
+        self._statements.insert(cursor, schema.imported, rows, [ROW_BYTES] * len(rows))
+        self._lanes.apply(cursor, tally)
+
+    def _add(self, cursor: DBAPICursor, parts: Parts, new_jobs: Sequence[NewJob], tally: Tally) -> None:
+        if not new_jobs:
+            self._questions.came(cursor, (), ())
+            return
+        columns = parts.new_columns(new_jobs, tally, narrow=self._questions.few_segments)
+        self._questions.came(cursor, columns[0], columns[-2])
+        weights = [ROW_BYTES + len(job.function) for job, _ in new_jobs]
+        self._statements.insert_jobs(cursor, columns, weights)
+        if histories := [history_update(job) for job, _ in new_jobs if job.history is not None]:
+            self._statements.update(cursor, histories)
+        rows = [(job.number, bytes(workload)) for job, workload in new_jobs if workload]
+        self._statements.insert(
+            cursor, schema.workloads, rows, [ROW_BYTES + len(workload) for _, workload in rows]
+        )
+
+    def _change(self, cursor: DBAPICursor, parts: Parts, changes: Sequence[JobChange], tally: Tally) -> None:
+        """Change what operators have changed of jobs that are kept, their workloads as well."""
+        statements = self._statements
+        self._questions.changed(cursor, changes)
+        statements.change(cursor, changes, parts)
+        for change in changes:
+            parts.places(change.number).name_change(change, tally)
+        new = {each.number: each.workload for each in changes if each.workload is not None}
+        if damaged := sorted(new.keys() & self.damaged):
+            raise StoreRefused(f"the workload of job {damaged[0]} is damaged, and cannot be replaced")
+        statements.delete(cursor, schema.workloads, list(new))
+        kept = statements.known(cursor, schema.jobs, list(new))
+        rows = [(number, workload) for number, workload in new.items() if workload and number in kept]
+        statements.insert(cursor, schema.workloads, rows, [ROW_BYTES + len(row[1]) for row in rows])
+
+    def _put_results(self, cursor: DBAPICursor, results: Sequence[Result]) -> None:
+        """Keep results in place of workloads, or of earlier results."""
+        numbers = [number for number, _ in results]
+        for table in (schema.workloads, schema.results):
+            self._delete(cursor, table, numbers)
+        rows = [(number, result) for number, result in results if result]
+        self._statements.insert(cursor, schema.results, rows, [ROW_BYTES + len(result) for _, result in rows])
+
+    def _delete(self, cursor: DBAPICursor, table: Table, numbers: Sequence[int]) -> None:
+        if self.damaged and table is not schema.jobs:
+            numbers = [number for number in numbers if number not in self.damaged]
+        self._statements.delete(cursor, table, numbers)
+
+
+def history_update(job: JobRecord) -> JobUpdate:
+    """The update that sets the fields of a new job that its insert leaves out."""
+    return JobUpdate(
+        job.number,
+        job.place,
+        job.due,
+        job.retries,
+        None,
+        job.state,
+        job.ended,
+        job.history,
+        job.kind,
+        job.wake,
+    )
