@@ -107,6 +107,7 @@ COMMANDS: Final = {
     "result {}": "ERR NO_RESULT",
     "prioritise job {} low": "OK",
     "move job {} other": "OK",
+    "copy job {}": "OK H:",
     "cancel job {}": "OK",
     "requeue job {}": "ERR NOT_DEAD",
     "forget job {}": "ERR NOT_ENDED",
@@ -133,8 +134,8 @@ def by_handle(rows: Rows) -> None:
         assert answer.startswith(wanted.format(handle)), command
     assert rows.peer.status_of(rows.row().encode()) == [b"1", b"0", b"0", b"0"]
     there, loaded = rows.loaded()
-    # One more is a copy, and two are cancelled.
-    assert there == before + 1 - 2
+    # Two more are copies, and two are cancelled.
+    assert there == before + 2 - 2
     assert loaded < JOBS / 4
 
 

@@ -95,10 +95,12 @@ def copy(server: JobServer, peer: Peer, original: Job, wanted: NewCopy, workload
     def link(later: float) -> None:
         if not job.ended:
             broker.operations.link_copy(original, job)
+        broker.stock.release(original, later)
 
+    broker.stock.hold(original)
     if job.reply is not None and job.reply.asked:
         # What is there already is no copy.
         broker.lookups.afterwards(job, link)
     else:
-        link(0.0)
+        link(server.seconds())
     return job, False

@@ -42,6 +42,7 @@ from txgear.server.gearconnection import LOOK_SHIFT, GearConnection, Request, Sw
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import gather
 from txgear.server.turns import LOOK_EVERY, Steps
+from txgear.server.unfinished import Unfinished
 from txgear.server.workerrequests import WORKER_REQUESTS
 
 MUCH: Final = (LOOK_EVERY + 1) << LOOK_SHIFT
@@ -107,6 +108,8 @@ def _text(connection: GearConnection, line: bytes) -> int:
         return max(len(answer), MUCH)
     if isinstance(answer, Reply):
         server.outbox.hold(connection.peer, answer)
+        if isinstance(answer, Unfinished):
+            connection.listing = iter((answer.done,))
     else:
         connection.listing = gather(
             connection, answer, server.list_slots, server.seconds, partial(_listed, connection)

@@ -12,7 +12,6 @@ from txgear.broker.model import Peer, Reply
 from txgear.broker.rights import MOVE, PRIORITISE, READ, SUBMIT
 from txgear.errors import AccessDenied, InvalidArgument, PolicyError, ServerError
 from txgear.protocol import textlines
-from txgear.protocol.constants import TEXT
 from txgear.protocol.packets import Data
 from txgear.protocol.textlines import column, listing, row, shown_word, text
 from txgear.quantities import duration
@@ -20,6 +19,7 @@ from txgear.server import copying, tasks
 from txgear.server.copying import NewCopy
 from txgear.server.jobserver import JobServer
 from txgear.server.operatorcommands import named_function, named_job, note_submitted, wanted
+from txgear.server.unfinished import Unfinished
 
 
 def _prioritise(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
@@ -66,7 +66,10 @@ def _copy(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
     original = named_job(server, peer, READ, words[2])
     if original is None:
         return textlines.UNKNOWN_JOB
-    reply = Reply(0)
+    reply = Unfinished(0)
+    stock = server.broker.stock
+    # It is to be there as it is, when its workload is.
+    stock.hold(original)
 
     def come(workload: Data | None) -> None:
         try:
@@ -83,10 +86,15 @@ def _copy(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
             if server.broker.persistence.crowded:
                 # No more of this until less is on its way to the disk.
                 server.outbox.pause(peer)
-        server.outbox.release(reply, TEXT, answer)
+        stock.release(original, server.seconds())
+        reply.answer(server.outbox, answer)
         server.end_turn()
 
-    copying.read_workload(server, original, order, come)
+    try:
+        copying.read_workload(server, original, order, come)
+    except ServerError:
+        stock.release(original, server.seconds())
+        raise
     return reply
 
 

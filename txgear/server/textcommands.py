@@ -44,6 +44,7 @@ from txgear.server import (
 from txgear.server.elsewhere import COMMAND, error_of
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import AT_ONCE, Listing
+from txgear.server.unfinished import Unfinished
 
 Command = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply | Listing"]
 
@@ -65,17 +66,14 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
         if isinstance(found, bytes) and everywhere.is_for_all(words):
             return everywhere.finish(server, peer, line, found)
         return found
-    reply = Reply(len(line))
+    reply = Unfinished(len(line))
 
     def come(parts: list[bytes] | None) -> None:
         found = _answer_here(server, peer, line, words) if parts is None else parts[0]
-        if isinstance(found, Reply):
-            server.outbox.wait_for(reply, found)
-        else:
-            server.outbox.release(reply, TEXT, bytes(found))
+        reply.answer(server.outbox, found if isinstance(found, Reply) else bytes(found))
 
     def failed(failure: Failure) -> None:
-        server.outbox.release(reply, TEXT, textlines.refused(error_of(failure)))
+        reply.answer(server.outbox, textlines.refused(error_of(failure)))
 
     _ = elsewhere.pass_on(handle, peer, COMMAND, (line,)).addCallback(come).addErrback(failed)
     return reply
@@ -84,7 +82,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
 def _handle_in(words: list[bytes]) -> bytes:
     """The handle of the job that a command is about; empty where it is about none."""
     command, *others = words
-    if command.lower() not in (*OF_ONE_JOB, b"copy") or not others:
+    if command.lower() not in OF_ONE_JOB or not others:
         return b""
     if command.lower() in (b"job", b"result", b"workload"):
         return others[0]
@@ -96,21 +94,19 @@ def _answer_here(server: JobServer, peer: Peer, line: bytes, words: list[bytes])
     handles = [word for word in words[1:] if number_of_handle(word) is not None]
     if not handles or words[0].lower() not in OF_ONE_JOB:
         return _carry_out(server, peer, line, words)
-    reply: Reply | None = None
+    reply: Unfinished | None = None
     at_once: list[bytes | Reply | Listing] = []
 
     def then(answered: bool, now: float) -> None:
         found = _carry_out(server, peer, line, words) if answered else textlines.refused(not_read())
         if reply is None:
             at_once.append(found)
-        elif isinstance(found, Reply):
-            server.outbox.wait_for(reply, found)
         else:
-            server.outbox.release(reply, TEXT, bytes(found))
+            reply.answer(server.outbox, found if isinstance(found, Reply) else bytes(found))
 
     loading.load(server.broker, peer, handles, then, server.seconds())
     if not at_once:
-        reply = Reply(len(line))
+        reply = Unfinished(len(line))
         return reply
     return at_once[0]
 
@@ -339,7 +335,7 @@ def _page(page: Mapping[str, Any], *names: str) -> bytes:
 
 def _list(server: JobServer, peer: Peer, of: str, search: Search, *names: str) -> bytes | Reply:
     """A page of a list, these columns of each job."""
-    reply: Reply | None = None
+    reply: Unfinished | None = None
     at_once: list[bytes] = []
 
     def then(page: dict[str, Any] | None) -> None:
@@ -347,12 +343,12 @@ def _list(server: JobServer, peer: Peer, of: str, search: Search, *names: str) -
         if reply is None:
             at_once.append(answer)
         else:
-            server.outbox.release(reply, TEXT, answer)
+            reply.answer(server.outbox, answer)
 
     lists.find(server.broker, peer, of, search, server.seconds(), then)
     if at_once:
         return at_once[0]
-    reply = Reply(0)
+    reply = Unfinished(0)
     return reply
 
 
@@ -602,7 +598,18 @@ OWN_COMMANDS: Final[dict[bytes, Command]] = {
 """Commands that the reference does not have."""
 
 OF_ONE_JOB: Final = frozenset(
-    (b"cancel", b"forget", b"job", b"move", b"prioritise", b"requeue", b"result", b"review", b"workload")
+    (
+        b"cancel",
+        b"copy",
+        b"forget",
+        b"job",
+        b"move",
+        b"prioritise",
+        b"requeue",
+        b"result",
+        b"review",
+        b"workload",
+    )
 )
 """Commands that may name a job by its handle."""
 
