@@ -12,40 +12,36 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred, succeed
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
-from twisted.internet.protocol import Protocol
-from twisted.logger import Logger, LogLevel
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.logger import Logger
 
 from txgear._version import __version__
 from txgear.broker.model import Peer
-from txgear.broker.records import SIGNED_OUT, SIGNING_KEY, StoredValue
+from txgear.broker.records import StoredValue
 from txgear.broker.rights import RELOAD, SHUTDOWN
 from txgear.daemon.clustered import Clustered
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.handover import HandOver, Offer
-from txgear.daemon.late import ASKED, Import, import_late
-from txgear.daemon.ports import wanted_ports
+from txgear.daemon.hosting import Hosting
+from txgear.daemon.late import import_late
+from txgear.daemon.openports import OpenPorts
 from txgear.daemon.pushes import Pushes
 from txgear.daemon.renewal import Renewal, files_of
 from txgear.daemon.restore import restore
-from txgear.daemon.webport import WebPlace, hosts, is_local, origins, url, web_place
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable, TxgearError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.journal.journal import Journal
 from txgear.journal.thread import StoreThread
-from txgear.net import listeners
-from txgear.net.ownports import OwnPorts, OwnSocket
-from txgear.net.proxyheader import HeaderFactory, Trusted
-from txgear.net.stream import shown_peer
+from txgear.net.listeners import accept_waiting
+from txgear.net.ownports import OwnSocket
 from txgear.plugins.gear import gear
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.security.audit import DONE, REFUSED, AuditLog
 from txgear.server.descriptors import Descriptors, soft_limit
 from txgear.server.jobserver import JobServer
 from txgear.server.settings import Settings
-from txgear.server.setup import START, ConfigRead, Option, PortShown, Setup, Speech
+from txgear.server.setup import START, ConfigRead, Option, Setup, Speech
 
 if TYPE_CHECKING:
     from txgear.web.web import Web
@@ -68,10 +64,6 @@ class ServerService(Service):
 
     @ivar server: the broker and what belongs to it; there from L{startService} on.
     @ivar scheduler: what submits by the clock; there from L{startService} on.
-    @ivar ports: where it listens; none before the start, and none when it drains or has stopped.
-    @ivar web: what programs and browsers see of it; C{None} where that is off, and no connection has gone
-        over to HTTP.
-    @ivar web_ports: where that listens; none before the start, and none when it has stopped.
     @ivar end: called without arguments, once, when the server is to end: an operator has given the text
         command C{shutdown}, or another server has taken the store. By default the service stops itself, and
         its parent lives on.
@@ -135,13 +127,9 @@ class ServerService(Service):
         self._wall_seconds = wall_seconds
         self._thread: StoreThread | None = None
         self._renewal: Renewal | None = None
-        self.ports: list[IListeningPort] = []
-        self.web: Web | None = None
-        self.web_ports: list[IListeningPort] = []
-        self._values: list[StoredValue] = []
-        self._web_import = Import(reactor, ASKED, self._no_web)
+        self._open = OpenPorts(reactor, self._options)
+        self._hosting = Hosting(reactor, self._options)
         self._pushes = Pushes()
-        self._own_ports: OwnPorts | None = None
         self._handover: HandOver | None = None
         if self._options["handover"] is not None:
             self._handover = HandOver(reactor, self._options["handover"], self)
@@ -152,6 +140,24 @@ class ServerService(Service):
         self._ending = False
         self._closing_ports: Deferred[Any] = succeed(None)
         self._waiting: list[Deferred[None]] = []
+
+    @property
+    def ports(self) -> list[IListeningPort]:
+        """Where it listens for jobs; nowhere before the start, and nowhere when it drains or has stopped."""
+        return self._open.jobs
+
+    @property
+    def web(self) -> Web | None:
+        """
+        What programs and browsers see of it; C{None} where that is off, and no connection has gone over to
+        HTTP.
+        """
+        return self._hosting.web
+
+    @property
+    def web_ports(self) -> list[IListeningPort]:
+        """Where the web listens; nowhere before the start, and nowhere when it has stopped."""
+        return self._open.web
 
     # The start
 
@@ -178,14 +184,15 @@ class ServerService(Service):
             "txgear {version} is ready: store {store}, listening on {ports}{web}",
             version=__version__,
             store="memory:" if self._store is None else self._store.name,
-            ports=", ".join(self._listening),
-            web="".join(f", web at {each}" for each in self._web_urls),
+            ports=", ".join(self._open.listening),
+            web="".join(f", web at {each}" for each in self._open.urls),
             always=True,
         )
 
     def _start(self) -> None:
         self._ending = False
         self._released = None
+        self._open = OpenPorts(self._reactor, self._options)
         self._closing_ports = succeed(None)
         files = files_of(self._modules, self._options)
         self._renewal = None
@@ -209,13 +216,12 @@ class ServerService(Service):
             speeches=[
                 Speech(module.name, module.description, type(module).__module__) for module in self._modules
             ],
-            ports=self._open_ports,
+            ports=lambda: self._open.shown,
         )
         self.scheduler = self.server.scheduler
         self.server.config = self._options["config"]
-        self.server.hear = self._hear
         self.server.listens = lambda: bool(self.ports)
-        self.server.web_channel = self._switched
+        self._hosting.attach(self.server)
         values: list[StoredValue] = []
         try:
             if self._options["audit-log"] is not None:
@@ -228,7 +234,7 @@ class ServerService(Service):
             else:
                 if self._store is not None:
                     values = self._restore(self._store)
-                self._listen()
+                self._open_ports()
         except ConfigurationError:
             self._closing_ports = self._close_ports()
             self._pushes.stop()
@@ -239,11 +245,7 @@ class ServerService(Service):
             raise
         if self._renewal is not None:
             self._renewal.start()
-        if self.web is not None:
-            self.web.sessions.restore(values)
-            self.web.start()
-        else:
-            self._values = [value for value in values if value.kind in (SIGNING_KEY, SIGNED_OUT)]
+        self._hosting.start(values)
         self._pushes.start()
         if self._options["config"] is not None:
             self.log.info("{path}: {summary}", path=self._options["config"], summary=self._config.summary)
@@ -261,7 +263,7 @@ class ServerService(Service):
         @return: what the store remembers.
         """
         values: list[StoredValue] = []
-        self._listen(self._inherit(handover))
+        self._open_ports(self._inherit(handover))
         store = self._store
         has_ours = store is not None and handover.has_store(store.name)
         if store is not None and not has_ours:
@@ -270,8 +272,8 @@ class ServerService(Service):
         if store is not None and has_ours:
             values = self._restore(store)
         handover.listen()
-        assert self._own_ports is not None
-        self._own_ports.own_all()
+        assert self._open.own is not None
+        self._open.own.own_all()
         return values
 
     def _inherit(self, handover: HandOver) -> list[OwnSocket]:
@@ -314,131 +316,17 @@ class ServerService(Service):
             self._thread.stop()
             self._store.close(None)
 
-    def _listen(self, inherited: Sequence[OwnSocket] = ()) -> None:
+    def _open_ports(self, inherited: Sequence[OwnSocket] = ()) -> None:
         """
-        Open the ports.
-
         @param inherited: sockets that listen already; those that are asked for are used.
         """
-        trusted = Trusted(self._options["proxy-from"])
-        self.server.headers_refused = 0 if trusted else None
-        if trusted or self._handover is not None:
-            wrap = (lambda factory: self._behind_proxies(factory, trusted)) if trusted else None
-            self._own_ports = OwnPorts(self._reactor, wrap, inherited)
-        reactor = self._own_ports or self._reactor
-        self._listening: list[str] = []
-        self._shown_ports: list[PortShown] = []
-        factories = {id(module): module.factory(self.server, self._options) for module in self._modules}
-        opened_for = set()
-        for wanted in wanted_ports(self._modules, self._options):
-            factory = factories[id(wanted.module)]
-            if wanted.tls:
-                assert self._renewal is not None
-                factory = self._renewal.tls.over(factory, self._reactor, self.server.handshakes)
-            opened = listeners.listen(reactor, wanted.place, wanted.number, self._options["backlog"], factory)
-            if opened is not None:
-                self.ports.append(opened)
-                where = listeners.shown_address(opened)
-                self._listening.append(where + " (TLS)" * wanted.tls)
-                self._shown_ports.append(PortShown(wanted.module.name, where, wanted.tls))
-                opened_for.add(id(wanted.module))
-        for module in self._modules:
-            if id(module) not in opened_for:
-                raise ConfigurationError(
-                    f"this machine has no loopback address for {module.name}; use --listen"
-                )
-        self._jobs_sockets = [] if self._own_ports is None else list(self._own_ports.sockets)
-        self._open_web(reactor)
+        is_handed_on = self._handover is not None
+        self._open.open_jobs(self.server, self._modules, self._over_tls, inherited if is_handed_on else None)
+        self._hosting.open(self._open, self._over_tls, bool(self._config.access.rules))
 
-    def _open_web(self, reactor: Any) -> None:
-        """
-        Open the ports of the web.
-
-        @param reactor: the reactor, or what makes its ports.
-        @raise ConfigurationError: they cannot be opened where the operator wants them, or it is not known who
-            may come from other machines.
-        """
-        self.web = None
-        self._web_urls: list[str] = []
-        self._shown_web: list[PortShown] = []
-        place = web_place(self._options)
-        if place is None:
-            return
-        web = self._make_web()
-        try:
-            self._listen_for(web, place, reactor)
-        except ConfigurationError as error:
-            if not place.optional:
-                raise ConfigurationError(f"--web {self._options['web']}: {error}") from error
-            self.log.warn("no web: {error}; --web names another place for it", error=error)
-            return
-        web.everywhere = not (place.optional or all(map(is_local, self.web_ports)))
-        if web.everywhere and not self._config.access.rules:
-            raise ConfigurationError(
-                f"--web {self._options['web']}: other machines reach it, and there are no access rules: write"
-                " some into the file of --config (docs/access.md), or name an address of this machine only,"
-                " such as 127.0.0.1:4780"
-            )
-        self.web = web
-
-    def _make_web(self) -> Web:
-        from txgear.web.site import make_web
-        from txgear.web.web import WebOptions
-
-        return make_web(self.server, WebOptions(hosts(self._options), origins(self._options)))
-
-    def _switched(self) -> Protocol | Deferred[None]:
-        """
-        The protocol of a connection that goes on with HTTP. Without a web, the first one has it made: others
-        are served while it is imported.
-        """
-        if self.web is not None:
-            return self.web.switched()
-        if not self._web_import.done:
-            return self._web_import.wait()
-        from txgear.web.apisite import make_api
-
-        self.web = make_api(self.server)
-        journal = self.server.journal
-        shared = None if journal is None else journal.shared
-        self.web.sessions.restore(self._values if shared is None else shared.in_force.values())
-        self.web.start()
-        return self.web.switched()
-
-    def _hear(self, value: StoredValue) -> None:
-        """Another server has kept this in our store; who has no web yet will find it there."""
-        if self.web is not None:
-            self.web.sessions.hear(value)
-
-    def _no_web(self, failure: Failure) -> None:
-        """No connection can go over to HTTP any more."""
-        self.log.failure("no connection can go over to HTTP: the web cannot be imported", failure)
-        self.server.web_channel = None
-
-    def _listen_for(self, web: Web, place: WebPlace, reactor: Any) -> None:
-        factory: IProtocolFactory = web.factory(place.names)
-        if place.tls:
-            assert self._renewal is not None
-            factory = self._renewal.tls.over(factory, self._reactor, self.server.handshakes)
-        for each in place.places:
-            opened = listeners.listen(reactor, each, 0, self._options["backlog"], factory)
-            assert opened is not None
-            self.web_ports.append(opened)
-            self._web_urls.append(url(opened, place.tls))
-            self._shown_web.append(PortShown("web", listeners.shown_address(opened), place.tls))
-
-    def _open_ports(self) -> list[PortShown]:
-        """Which ports are open now."""
-        return [*(self._shown_ports if self.ports else ()), *(self._shown_web if self.web_ports else ())]
-
-    def _behind_proxies(self, factory: IProtocolFactory, trusted: Trusted) -> IProtocolFactory:
-        """A factory that reads the headers of proxies first."""
-        return HeaderFactory(factory, trusted, self._reactor, self._header_refused)
-
-    def _header_refused(self, proxy: IAddress, why: str) -> None:
-        self.server.headers_refused = (self.server.headers_refused or 0) + 1
-        text = "{peer}: {why}; connection closed"
-        self.server.notices.complain(self.log, LogLevel.warn, text, peer=shown_peer(proxy), why=why)
+    def _over_tls(self, factory: IProtocolFactory) -> IProtocolFactory:
+        assert self._renewal is not None
+        return self._renewal.tls.over(factory, self._reactor, self.server.handshakes)
 
     # While it runs
 
@@ -509,7 +397,7 @@ class ServerService(Service):
         self.log.info("draining: no new jobs; waiting for those that run or are waited for")
         if self._cluster is not None:
             # They could go to another server only before they had connected.
-            listeners.accept_waiting(self.ports)
+            accept_waiting(self.ports)
         self._closing_ports = self._close_ports(but_web=True)
         return self.server.drain().addCallback(self._drained)
 
@@ -565,11 +453,11 @@ class ServerService(Service):
     def offer(self) -> Offer:
         """Part of L{txgear.daemon.handover.Giver}."""
         journal = self.server.journal
-        if not self.running or self._own_ports is None or self._ending or self._drains:
+        if not self.running or self._open.own is None or self._ending or self._drains:
             raise ConfigurationError("the server there drains, or ends")
         if journal is not None and journal.unavailable is not None:
             raise ConfigurationError(f"the server there cannot use its store: {journal.unavailable}")
-        return Offer(None if self._store is None else self._store.name, list(self._own_ports.sockets))
+        return Offer(None if self._store is None else self._store.name, list(self._open.own.sockets))
 
     def give_way(self, released: Callable[[], None]) -> Deferred[None]:
         """Part of L{txgear.daemon.handover.Giver}."""
@@ -586,9 +474,8 @@ class ServerService(Service):
     def go_on(self) -> None:
         """Part of L{txgear.daemon.handover.Giver}."""
         assert self._handover is not None
-        if self._own_ports is not None:
-            own, self._own_ports = self._own_ports, None
-            self._handover.keep(own.sockets)
+        if self._open.own is not None:
+            self._handover.keep(self._open.own.sockets)
         self.start_again()
 
     def start_again(self) -> None:
@@ -601,30 +488,16 @@ class ServerService(Service):
 
     def leave(self, has_pid_file: bool) -> None:
         """Part of L{txgear.daemon.handover.Giver}."""
-        if self._own_ports is not None:
-            own, self._own_ports = self._own_ports, None
-            own.leave()
+        self._open.leave()
         self.shutdown(False)
 
     def _close_ports(self, but_web: bool = False) -> Deferred[Any]:
-        """
-        @param but_web: whether the web stays open: who drains a server wants to see what is left of it.
-        """
-        ports, self.ports = self.ports, []
-        if not but_web:
-            ports += self.web_ports
-            self.web_ports = []
-        closed: Deferred[Any] = DeferredList([maybeDeferred(port.stopListening) for port in ports])
-        if self._own_ports is None or self._released is not None:
+        if self._released is not None:
             # The sockets are kept, for the next server or for us.
-            return closed
-        own = self._own_ports
-        if but_web:
-            return closed.addCallback(lambda results: own.close(self._jobs_sockets))
-        self._own_ports = None
+            return self._open.stop(but_web)
         # One that has them already, and has not asked us to end, may take over nevertheless.
         is_passed_on = self._handover is not None and self._handover.successor is not None
-        return closed.addCallback(lambda results: own.leave() if is_passed_on else own.close())
+        return self._open.close(but_web, is_passed_on)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -654,9 +527,7 @@ class ServerService(Service):
     def _stop(self) -> Any:
         server, thread = self.server, self._thread
         self.scheduler.stop()
-        server.web_channel = None
-        if self.web is not None:
-            self.web.stop()
+        self._hosting.stop()
         self._pushes.stop()
         if self._renewal is not None:
             self._renewal.stop()

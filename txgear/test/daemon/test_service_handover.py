@@ -111,7 +111,8 @@ class HandOverTestCase(ServiceTestCase):
         service._handover.close()
 
     def listens(self, service: ServerService) -> list[Place]:
-        return [] if service._own_ports is None else [own.place for own in service._own_ports.sockets]
+        own = service._open.own
+        return [] if own is None else [each.place for each in own.sockets]
 
 
 class TakeOverTests(HandOverTestCase):
