@@ -5,7 +5,7 @@ Carrying out what peers of other servers ask for, as if they had asked here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -15,11 +15,11 @@ from txgear.broker.states import RUNNING
 from txgear.cluster.carriedtasks import CarriedTasks
 from txgear.cluster.letters import MOST_BYTES, Letter, refusal, visitor
 from txgear.errors import ServerError
-from txgear.protocol.constants import GET_RESULT, RESULT, TEXT
+from txgear.protocol.constants import RESULT, TEXT
 from txgear.protocol.packets import Packet
 from txgear.server import elsewhere, textcommands
-from txgear.server.extension import Extension
 from txgear.server.jobserver import JobServer
+from txgear.server.resultrequests import ResultRequests
 from txgear.server.visitors import VisitorLine, VisitorTransport
 
 Done = Callable[[Letter], None]
@@ -112,13 +112,13 @@ class Carrying:
                 done(refusal(ServerError(text, code)))
 
         def stop() -> None:
-            extension.leave()
+            requests.leave()
             leave()
 
         peer, line, leave = self._visit(asked, heard)
-        extension: Any = Extension(self._server, peer, line)  # type: ignore[arg-type]
+        requests = ResultRequests(self._server, peer, line)
         try:
-            Extension.requests[GET_RESULT](extension, *asked.parts)
+            requests.ask(*asked.parts)
         except ServerError:
             stop()
             raise

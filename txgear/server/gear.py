@@ -134,7 +134,7 @@ def _switch_http(connection: GearConnection) -> int:
     if server.web_channel is None:
         raise _not_switched(connection, "HTTP is not spoken here")
     server.outbox.flush()
-    waits = connection.extension is not None and connection.extension.waits
+    waits = connection.extension is not None and connection.extension.results.waits
     if waits or not (connection.caught_up and server.outbox.nothing_for(peer)):
         raise _not_switched(connection, "This connection still waits for answers")
     if peer.abilities or peer.attached:

@@ -282,7 +282,7 @@ class GearConnection(ShortTurns):
     def peer_gone(self) -> None:
         """As in L{ShortTurns}: let the server forget the peer."""
         if self.extension is not None:
-            self.extension.leave()
+            self.extension.results.leave()
         self.server.unread += self.unwritten
         self.server.disconnect(self.peer)
 
@@ -421,7 +421,8 @@ class GearConnection(ShortTurns):
             return
         peer = self.peer
         asks = self.decoder.needed or self._is_behind
-        waits = peer.abilities or peer.attached or (self.extension is not None and self.extension.waits)
+        results = 0 if self.extension is None else self.extension.results.waits
+        waits = peer.abilities or peer.attached or results
         if not asks and not waits and self.server.outbox.nothing_for(peer):
             self.close(linger=True)
 

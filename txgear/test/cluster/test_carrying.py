@@ -20,6 +20,7 @@ from txgear.protocol.constants import (
     GRAB_JOB,
     OPTION_REQ,
     RESULT,
+    STATUS_RES,
     WORK_COMPLETE,
     WORK_DATA,
     WORK_EXCEPTION,
@@ -140,12 +141,15 @@ class CommandTests(OrdersTestCase):
     def test_its_asker_ends(self) -> None:
         self.submit()
         self.a.freeze()
-        self.client.tell(b"job H:test:1\n", request(GET_STATUS, handle(1)))
+        other = self.b.connect()
+        other.tell(request(GET_STATUS, handle(1)))
+        self.client.tell(b"job H:test:1\n")
         self.world.run(1)
         self.b.member.stop()
         self.b.server.end_turn()
+        self.assertEqual(other.heard()[:8], b"\0RES" + STATUS_RES.to_bytes(4, "big"))
         self.assertIn(b"does+not+answer", self.client.heard().replace(b" ", b"+"))
-        self.assertEqual(self.line(b"job H:test:1", 0), b"ERR UNKNOWN_JOB\r\n")
+        self.assertEqual(self.line(b"job H:test:1", 0.1), b"ERR UNKNOWN_JOB\r\n")
 
     def test_rights_are_those_that_the_asked_server_knows(self) -> None:
         rules = """

@@ -26,9 +26,9 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.hello import offer
 from txgear.protocol.packets import request, response
-from txgear.test.server.test_extension import ONE, TWO, asked, told
 from txgear.test.server.test_extension_workers import ALONE, hello
 from txgear.test.support.broker import FakeRights
+from txgear.test.support.extension import ONE, TWO, asked, told
 from txgear.test.support.server import HANDLES, DurableServerTestCase, submit
 
 THREE = HANDLES[3]

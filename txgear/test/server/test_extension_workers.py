@@ -26,7 +26,7 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.hello import Hello
 from txgear.protocol.packets import request, response
-from txgear.test.server.test_extension import ONE, TWO, ExtensionTestCase
+from txgear.test.support.extension import ONE, TWO, ExtensionTestCase
 from txgear.test.support.net import error
 from txgear.test.support.server import FakePeer
 

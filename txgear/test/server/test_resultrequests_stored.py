@@ -1,4 +1,4 @@
-"""Tests of L{txgear.server.extension} with jobs and results that only the store has."""
+"""Tests of L{txgear.server.resultrequests} with jobs and results that only the store has."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import request, response
-from txgear.server.extension import BYTES_AT_ONCE, MOST_PENDING
-from txgear.test.server.test_extension import CREATED, ONE, TWO, asked, told
+from txgear.server.resultrequests import BYTES_AT_ONCE, MOST_PENDING
+from txgear.test.support.extension import CREATED, ONE, TWO, asked, told
 from txgear.test.support.net import error
 from txgear.test.support.server import DurableServerTestCase
 

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.server.extension}: results that a peer may not read, or not any more."""
+"""Tests of L{txgear.server.resultrequests}: results that a peer may not read, or not any more."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
 )
 from txgear.protocol.packets import request
-from txgear.server.extension import BYTES_AT_ONCE
-from txgear.test.server.test_extension import ONE, TWO, ExtensionTestCase, asked, told
-from txgear.test.server.test_extension_stored import StoredTests
+from txgear.server.resultrequests import BYTES_AT_ONCE
+from txgear.test.server.test_resultrequests_stored import StoredTests
 from txgear.test.support.broker import FakeRights
+from txgear.test.support.extension import ONE, TWO, ExtensionTestCase, asked, told
 
 REFUSED = told(b"refused", b"-", b"Not allowed: read f")
 UNKNOWN = told(b"unknown")
@@ -120,7 +120,7 @@ class ResultTests(RightsTestCase):
                 self.assertEqual(heard, answer or told(b"done", b"0", b"result"))
                 extension = self.client.protocol.extension
                 assert extension is not None
-                self.assertEqual((extension.waits, waiting), (0, {}))
+                self.assertEqual((extension.results.waits, waiting), (0, {}))
                 self.assertEqual(self.refused(), {("nobody", READ): 1} if answer == REFUSED else {})
 
     def test_a_right_that_is_lost_behind_other_results(self) -> None:
