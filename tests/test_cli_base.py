@@ -89,7 +89,7 @@ def failure(place: Place, ask: Callable[[Api], object] | None = None, timeout: f
 def test_what_is_no_server() -> None:
     for answer, says in (
         (b"", "hung up"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no Gearman server"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP is spoken there, as at the web's port"),
         (b"\0RES" + b"\xff" * 8, "no Gearman server"),
         (b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n", "no Gearman server"),
         (response(OPTION_RES, b"x"), "hung up"),

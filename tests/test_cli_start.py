@@ -140,6 +140,19 @@ def test_an_unknown_option(found: Found, capsys: pytest.CaptureFixture[str]) -> 
         assert line.startswith(f"txgear {found.words[0]}")
 
 
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("stauts", "No such command 'stauts'. Did you mean status or task? (see txgear --help)"),
+        ("zzzzzz", "No such command 'zzzzzz'. (see txgear --help)"),
+    ],
+)
+def test_an_unknown_command(word: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is mistyped is known all the same."""
+    assert main([word]) == 2
+    assert capsys.readouterr().err == f"txgear: {says}\n"
+
+
 def words_for(found: Found) -> list[str]:
     """Words that make sense to it, as far as they can be known."""
     if found.name in WORDS:

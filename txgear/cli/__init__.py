@@ -152,6 +152,20 @@ class Root(click.Group):
         """As in click."""
         return list(COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As in click, which has suggestions for options only."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = " or ".join(get_close_matches(args[0], COMMANDS))
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near}?", error.ctx) from error
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """As in click."""
         entry = COMMANDS.get(cmd_name)

@@ -61,6 +61,8 @@ CLOSE_WATCH: Final = KeepAlive(idle=10, interval=10, count=6)
 Keep-alive for clients that get no L{PROCESSING}, as HTTP/1.0 has no interim answers. A system forgets a
 connection on which it waits for our end only (Linux after a minute), and resets it at the next probe.
 """
+OTHERS: Final = (b"\0", b"\x16")
+"""How Gearman's packets and TLS begin. They have no line that ends, so their sender would wait in vain."""
 MAX_LENGTH_DIGITS: Final = 30
 """Characters of a C{Content-Length} that are looked at; Python refuses to read thousands of digits."""
 
@@ -242,7 +244,8 @@ class HttpChannel(HTTPChannel):
         self._in_header = bool(self.line_mode and (self.requests or self._buffer))
         # Twisted bounds its lines, and what has come of a line, but not both together.
         held = self._receivedHeaderSize + len(self._buffer) if self._unknown and self._in_header else 0
-        if held > LOGIN_BYTES and not self._ignores_input:
+        other = self.line_mode and not self.requests and self._buffer[:1] in OTHERS
+        if (held > LOGIN_BYTES or other) and not self._ignores_input:
             self._respondToBadRequestAndDisconnect()
         self._end_if_done()
 

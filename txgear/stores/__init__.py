@@ -32,7 +32,10 @@ def sqlite_path(url: str) -> str | None:
     scheme, colon, rest = url.partition("://")
     if not colon or scheme not in SCHEMES:
         # Not the URL: it may hold a password.
-        shown = f"starts with {scheme}://" if colon else "has no scheme"
+        shown = f"starts with {scheme}://" if colon else "has no scheme; a file is sqlite:///PATH"
+        # As others write it: SQLAlchemy with a driver behind, libpq and many hosters shorter.
+        meant = {"postgres": "postgresql"}.get(plain := scheme.partition("+")[0], plain)
+        shown += f", which is {meant}:// here" if colon and meant in SCHEMES else ""
         raise ConfigurationError(
             f"a store's URL starts with {', '.join(SCHEMES)} and ://, or it is memory: for none; this one"
             f" {shown}"

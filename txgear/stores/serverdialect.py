@@ -4,6 +4,7 @@ What PostgreSQL and MySQL have in common: a database server that is reached over
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,6 +86,13 @@ class ServerDialect(StoreDialect):
         except (ArgumentError, ValueError) as error:
             # Not what it was: that may be the password.
             problem = f": {error}" if isinstance(error, HostsError) else ""
+            # Where the first host would end, that is.
+            rest = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[1:]
+            if url.count("@") > 1 or "@" in "".join(rest):
+                problem += (
+                    ": if a password has characters such as / and @, they are written %2F and %40, or it"
+                    " stands in the file of --store-password-file"
+                )
             raise ConfigurationError(
                 f"the store's URL makes no sense{problem}; it is {scheme}://user@host:port/database, or"
                 f" {scheme}://user@host:port,host:port/database"

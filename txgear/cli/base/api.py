@@ -30,6 +30,8 @@ PIECE: Final = 256 * 1024
 """Bytes of a body that are read in one go."""
 QUIET_SECONDS: Final = 40.0
 """Seconds without anything of a stream of events, after which nobody is there: each 15 there is a comment."""
+NO_TLS: Final = ("wrong version number", "record layer failure", "packet length too long")
+"""What OpenSSL, by its versions, says of an answer that is no TLS."""
 
 
 class Event(NamedTuple):
@@ -336,4 +338,7 @@ def unreachable(place: Place, error: Exception) -> CommandError:
         why = "it does not answer in time"
     elif isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message
+    elif isinstance(error, ssl.SSLError) and error.reason:
+        said = error.reason.replace("_", " ").lower()
+        why = f"it does not speak TLS ({said})" if said in NO_TLS else f"TLS has failed: {said}"
     return CommandError(f"{place.name}: {why}", UNREACHABLE)

@@ -19,6 +19,7 @@ from typing import Any, Final
 from txgear.cli.base.places import Place, TLSFiles
 from txgear.cli.base.statuses import MISUSED, UNREACHABLE, CommandError
 from txgear.protocol.constants import (
+    DEFAULT_PORT,
     ERROR,
     EXTENSION_OPTION,
     HEADER_SIZE,
@@ -257,6 +258,12 @@ def _switch(sock: socket.socket, place: Place, timeout: float) -> None:
 def _packet(sock: socket.socket, place: Place, until: float) -> tuple[int, bytes]:
     header = _exactly(sock, HEADER_SIZE, until)
     kind, size = int.from_bytes(header[4:8], "big"), int.from_bytes(header[8:], "big")
+    if header[:4] == b"HTTP":
+        raise CommandError(
+            f"{place.name}: HTTP is spoken there, as at the web's port; the port for jobs is wanted,"
+            f" {DEFAULT_PORT} if nobody has said another",
+            UNREACHABLE,
+        )
     if header[:4] != b"\0RES" or size > LONGEST_ANSWER:
         raise CommandError(f"{place.name}: what answers there is no Gearman server", UNREACHABLE)
     return kind, _exactly(sock, size, until)

@@ -79,6 +79,8 @@ def place_of(text: str, tls: TLSFiles | None = None) -> Place:
         host, colon, rest = text.partition(":")
         if colon and not rest.isdecimal():
             return _by_endpoint_string(text, tls)
+        if colon and not 0 < int(rest) < 65536:
+            raise _not_understood(text, _no_port(rest))
         port = int(rest) if colon else port
     if not 0 < port < 65536 or not host or any(map(str.isspace, host)):
         raise _not_understood(text)
@@ -96,6 +98,8 @@ def _checked(place: Place) -> Place:
 def _by_endpoint_string(text: str, tls: TLSFiles | None) -> Place:
     [kind, *positional], named = words(text)
     if kind not in _WORDS:
+        if text.count(":") == 1 and "//" not in text:
+            raise _not_understood(text, _no_port(text.partition(":")[2]))
         raise _not_understood(text, f"{kind}: is none of {', '.join(f'{each}:' for each in _WORDS)}")
     given = {**dict(zip(_WORDS[kind], positional, strict=False)), **named}
     if len(positional) > len(_WORDS[kind]) or given.keys() - set(_WORDS[kind]) or not given.keys() <= _TAKEN:
@@ -121,6 +125,10 @@ def _is_ipv6(text: str) -> bool:
         return ip_address(text).version == 6
     except ValueError:
         return False
+
+
+def _no_port(text: str) -> str:
+    return f"{text!r} is no port from 1 to 65535"
 
 
 def _not_understood(text: str, why: str = "") -> CommandError:

@@ -83,8 +83,10 @@ class MakeStoreTests(SynchronousTestCase):
             ("", "no scheme"),
             ("/var/lib/jobs.sqlite", "no scheme"),
             ("memory:", "no scheme"),
-            ("redis://me:secret@db/jobs", "redis://"),
-            ("sqlite+pysqlite:////jobs", "sqlite+pysqlite://"),
+            ("/srv/jobs.sqlite", "a file is sqlite:///PATH"),
+            ("redis://me:secret@db/jobs", "this one starts with redis://"),
+            ("sqlite+pysqlite:////jobs", "sqlite+pysqlite://, which is sqlite:// here"),
+            ("postgres://me:secret@db/jobs", "postgres://, which is postgresql:// here"),
             ("sqlite://", "three slashes"),
             ("sqlite://jobs.sqlite", "three slashes"),
             ("sqlite:///", "names a file"),
@@ -115,6 +117,14 @@ class MakeStoreTests(SynchronousTestCase):
             text = self.refusal(url)
             self.assertIn(message, text, url)
             self.assertNotIn("secret", text)
+
+    @needs("pymysql")
+    def test_a_password_with_characters_that_a_url_needs(self) -> None:
+        for password in ("a/secret", "a:secret@x", "a?secret", "a#secret"):
+            text = self.refusal(f"mysql://me:{password}@db:x/jobs")
+            self.assertIn("written %2F and %40, or it stands in the file of --store-password-file", text)
+            self.assertNotIn("secret", text)
+        self.assertNotIn("%2F", self.refusal("mysql://me:secret@db:x/jobs"))
 
     @needs("pymysql")
     def test_an_option_without_sense(self) -> None:

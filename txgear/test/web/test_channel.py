@@ -50,6 +50,26 @@ class BytesTests(WebTestCase):
         client.send(b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertEqual(client.heard(), b"")
 
+    def test_what_has_no_lines(self) -> None:
+        """Gearman and TLS, at the wrong port: it is answered at once, and does not wait for its answer."""
+        for data in (b"\0", b"\0REQ\0\0\0\x1a\0\0\0\x08txgear-1", b"\x16\x03\x01\x02\x00"):
+            self.refused(data, 400, "bad_request")
+
+    def test_a_client_that_goes_on_with_what_has_no_lines(self) -> None:
+        client = self.connect()
+        client.send(b"GET /free HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertIn(b"200 OK", client.heard())
+        client.send(b"\0REQ")
+        self.assertIn(b"400 Bad", client.heard())
+        self.assertTrue(client.closed)
+
+    def test_bytes_of_a_body_are_anything(self) -> None:
+        client = self.connect()
+        client.send(b"POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n")
+        client.send(b"\0")
+        self.assertEqual(client.heard(), b"")
+        self.assertFalse(client.closed)
+
     def test_no_request(self) -> None:
         head = b"POST /hello HTTP/1.1\r\nHost: localhost\r\n"
         for data in (

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import threading
 from io import BytesIO
 from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.base.api import Api, Body, as_shown, path_of
+from txgear.cli.base.api import Api, Body, as_shown, path_of, unreachable
 from txgear.cli.base.connection import plain_connection
 from txgear.cli.base.places import Place
 from txgear.cli.base.statuses import FAILED, MISUSED, UNREACHABLE, CommandError
@@ -123,6 +124,16 @@ class BodyTests(SynchronousTestCase):
             error = self.assertRaises(CommandError, list, body(raw).pieces())
             self.assertEqual(error.status, UNREACHABLE)
             self.assertIn("here:4730: ", error.text)
+
+    def test_tls_is_not_spoken_there(self) -> None:
+        place = Place("here:4730", "here")
+        for reason, says in (
+            ("WRONG_VERSION_NUMBER", "it does not speak TLS (wrong version number)"),
+            ("TLSV1_ALERT_UNKNOWN_CA", "TLS has failed: tlsv1 alert unknown ca"),
+        ):
+            error = ssl.SSLError(1, f"[SSL: {reason}] (_ssl.c:1006)")
+            error.reason = reason
+            self.assertEqual(unreachable(place, error).text, f"here:4730: {says}")
 
     def test_what_goes_wrong_meanwhile_is_said_as_before(self) -> None:
         found = body(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")

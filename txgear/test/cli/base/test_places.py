@@ -42,10 +42,12 @@ class PlaceTests(SynchronousTestCase):
             ("", "is no server"),
             (":4730", "a host is wanted as well, as 127.0.0.1:4730"),
             ("4730", "a host is wanted as well"),
-            ("gear:0", "is no server"),
-            ("gear:65536", "is no server"),
-            ("gear:99999999999999999999", "is no server"),
-            ("gear: 1", "is none of"),
+            ("gear:0", "'0' is no port from 1 to 65535"),
+            ("gear:65536", "'65536' is no port"),
+            ("gear:99999999999999999999", "is no port"),
+            ("gear: 1", "' 1' is no port"),
+            ("127.0.0.1:473O", "'473O' is no port from 1 to 65535"),
+            ("http://gear/", "http: is none of tcp:, unix:, tls:"),
             ("a b", "is no server"),
             ("[::1", "is none of"),
             ("[gear]:1", "is no server"),
@@ -58,7 +60,7 @@ class PlaceTests(SynchronousTestCase):
             ("tcp:gear:1:2:3:4", "a word too many"),
             ("tcp:gear:1:timeout=3", "a word too many"),
             ("tcp:gear:1:colour=red", "a word too many"),
-            ("x" * 100_000 + ":y", "is none of"),
+            ("x" * 100_000 + ":y", "'y' is no port"),
         ):
             error = self.assertRaises(CommandError, place_of, text)
             self.assertEqual(error.status, MISUSED, text[:50])

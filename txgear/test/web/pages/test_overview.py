@@ -269,13 +269,13 @@ class FunctionsTests(OverviewTestCase):
     def test_nothing_yet(self) -> None:
         html = self.page()
         self.assertIn("curl --data-binary hello http://localhost/api/v1/functions/upper/jobs", html)
-        self.assertIn("gearman -w -f upper", html)
+        self.assertIn("txgear work upper -- tr a-z A-Z", html)
         for place in ("[::1]:4730", "/run/gear.sock"):
             self.server.setup.ports = partial(list, [PortShown("gear", place, False)])
-            self.assertIn("gearman -w -f upper", self.page())
+            self.assertIn("txgear work upper -- tr a-z A-Z", self.page())
         shown = [PortShown("gear", "[::1]:4731", True), PortShown("gear", "[::1]:4732", False)]
         self.server.setup.ports = partial(list, shown)
-        self.assertIn("gearman -p 4732 -w -f upper", self.page())
+        self.assertIn("txgear work upper --server 127.0.0.1:4732 -- tr a-z A-Z", self.page())
 
     def test_one_that_nobody_uses_any_more_stays_for_an_hour(self) -> None:
         worker = self.worker(b"f")
