@@ -12,6 +12,8 @@ from txgear.errors import PolicyError
 
 MOST_SECONDS: Final = 10 * 365 * 86400.0
 """Ten years: a time that is longer is a mistake."""
+LAST_SECOND: Final = 253402300799
+"""Seconds from 1970 to the end of the year 9999; a later time is a mistake."""
 MOST_COUNT: Final = 10**9
 """No bound that anybody means is larger."""
 MOST_BYTES: Final = 2**50

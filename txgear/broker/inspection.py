@@ -26,11 +26,11 @@ from txgear.broker.rights import PEERS, knows, may, meets, reads, sees
 from txgear.broker.search import BOUNDS, Bounds, Look, Rows, Search, page
 from txgear.broker.shares import ALONE
 from txgear.broker.states import DEAD, RUNNING
-from txgear.broker.words import LAST_SECOND
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import PRIORITIES
 from txgear.protocol.textlines import shown_word, text, unescaped
+from txgear.quantities import LAST_SECOND
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker

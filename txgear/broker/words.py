@@ -10,8 +10,7 @@ from __future__ import annotations
 from time import gmtime
 from typing import Final
 
-LAST_SECOND: Final = 253402300799.0
-"""The last one of the year 9999."""
+from txgear.quantities import LAST_SECOND
 
 _SPANS: Final = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 0, ""))
 """Seconds of a unit and its name, and the same of the unit that is told with it while there are few."""

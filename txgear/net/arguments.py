@@ -14,7 +14,7 @@ from txgear.errors import PolicyError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import MAX_CLIENT_ID, MAX_FUNCTION, MAX_HANDLE, MAX_OPTIONS, MAX_UNIQUE
 from txgear.protocol.traces import Trace
-from txgear.quantities import duration
+from txgear.quantities import LAST_SECOND, duration
 from txgear.security.tokens import token_id, without_secrets
 
 Text = str | bytes
@@ -32,9 +32,6 @@ class Absent:
 
 ABSENT: Final = Absent()
 """Stands for C{json} not being given: C{None} is a JSON value like any other."""
-
-LAST_SECOND: Final = 253402300799
-"""The end of the year 9999. gearmand leaves a time beyond 64 bits without an answer."""
 
 
 def function_name(name: Text) -> bytes:

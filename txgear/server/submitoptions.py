@@ -10,10 +10,7 @@ from typing import Any, Final, NamedTuple
 from txgear.errors import ArgumentTooLarge, InvalidArgument, PolicyError
 from txgear.protocol.constants import HIGH, LOW, MAX_OPTIONS, NORMAL
 from txgear.protocol.traces import Trace
-from txgear.quantities import duration
-
-LAST_SECOND: Final = 253402300799
-"""Seconds since 1970 to the end of the year 9999; a later time is a mistake."""
+from txgear.quantities import LAST_SECOND, duration
 
 _PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
 

@@ -12,10 +12,7 @@ from typing import Final
 import click
 
 from txgear.errors import PolicyError
-from txgear.quantities import duration
-
-LAST_SECOND: Final = 253402300799
-"""Seconds since 1970 to the end of the year 9999."""
+from txgear.quantities import LAST_SECOND, duration
 
 _NUMBER: Final = re.compile(r"@?(\d{1,12}(?:\.\d{1,6})?)")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")

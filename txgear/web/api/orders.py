@@ -20,14 +20,12 @@ from txgear.errors import InvalidArgument, PolicyError
 from txgear.protocol.constants import HIGH, LOW, MAX_UNIQUE, NORMAL
 from txgear.protocol.packets import Data
 from txgear.protocol.traces import Trace
-from txgear.quantities import duration
+from txgear.quantities import LAST_SECOND, duration
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
 
 HEADERS: Final = "txgear-"
 """What the names of headers begin with that set something for one job, in lower case."""
-LAST_SECOND: Final = 253402300799
-"""Seconds since 1970 to the end of the year 9999; a later time is a mistake."""
 MOST_SETTING: Final = 1000
 """Characters of one header that sets something for a job."""
 

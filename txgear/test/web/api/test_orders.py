@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import policies
 from txgear.errors import InvalidArgument
+from txgear.quantities import LAST_SECOND
 from txgear.web.api.orders import (
-    LAST_SECOND,
     SETTINGS,
     header_name,
     moment,
