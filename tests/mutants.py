@@ -2328,7 +2328,7 @@ MUTANTS: Final = (
     Mutant(
         "a list that is cut off does not say so",
         "cli/look/lists.py",
-        "        more[0] = choice.limit is not None and next(rows, None) is not None\n",
+        "        are_more = choice.limit is not None and next(rows, None) is not None\n",
         "",
         "cli.look.test_lists",
     ),

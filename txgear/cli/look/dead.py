@@ -13,7 +13,8 @@ from txgear.cli.base.api import ROOT
 from txgear.cli.base.options import Servers, server_options
 from txgear.cli.base.output import Column
 from txgear.cli.base.statuses import MISUSED, CommandError
-from txgear.cli.look.lists import ADD, Choice, ListCommand, Total, list_options, show, show_jobs
+from txgear.cli.look.lists import Choice, ListCommand, list_options, show, show_jobs
+from txgear.cli.look.totals import ADD, Total
 
 COLUMNS: Final = (
     Column("handle", "its handle"),

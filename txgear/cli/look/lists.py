@@ -1,12 +1,11 @@
 """
-What all lists have: filters, columns, order, sums, and JSON.
+What all lists have: filters, columns, order, and JSON.
 
 Rows come from the server page by page, and leave as they come: no list takes more memory because it is long.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from txgear.cli.base.options import Servers
-from txgear.cli.base.output import Column, is_terminal, note, write_json, write_rows
+from txgear.cli.base.output import Column, note, write_json, write_rows
 from txgear.cli.base.statuses import DONE, MISUSED, CommandError
+from txgear.cli.look.totals import Sums, Total
 
 if TYPE_CHECKING:
     from txgear.cli.base.api import Api
@@ -130,55 +130,6 @@ _OPTIONS: Final = (
 )
 
 
-class Sums:
-    """
-    What all rows of a list come to, whether or not they are shown.
-
-    @ivar rows: how many there were.
-    """
-
-    def __init__(self, ways: Mapping[str, Callable[[Any, Any], Any]]) -> None:
-        """
-        @param ways: by the name of a member, what is made of two of its values.
-        """
-        self.rows = 0
-        self._ways = ways
-        self._found: dict[str, Any] = {}
-
-    def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """The same rows."""
-        for row in rows:
-            self.rows += 1
-            for name, way in self._ways.items():
-                if (value := row.get(name)) is not None:
-                    had = self._found.get(name)
-                    # Of what is so or not, how many are.
-                    one = int(value) if isinstance(value, bool) else value
-                    self._found[name] = one if had is None else way(had, one)
-            yield row
-
-    def row(self, **more: Any) -> dict[str, Any]:
-        """All of them as one."""
-        return {**more, **self._found}
-
-
-@dataclass(frozen=True)
-class Total:
-    """
-    A last row, with sums.
-
-    @ivar ways: see L{Sums}.
-    @ivar column: the name of the column that says of how many rows they are, and
-    @ivar what: what one of these is called.
-    @ivar always: whether it is there where nobody sees a table, too.
-    """
-
-    ways: Mapping[str, Callable[[Any, Any], Any]]
-    column: str
-    what: str
-    always: bool = False
-
-
 def show(
     servers: Servers,
     choice: Choice,
@@ -194,21 +145,13 @@ def show(
     @return: the exit status: that of the first server that could not be asked, or C{DONE}.
     @raise CommandError: there is no such column, or the only server cannot be asked.
     """
-    known = {column.name: column for column in columns}
-    if len(servers.names) > 1:
-        known = {"server": Column("server", "which server"), **known}
-    for name in (*(choice.columns or ()), *([choice.sort.removeprefix("-")] if choice.sort else [])):
-        if name not in known:
-            raise CommandError(f"there is no column {name!r}; there are {', '.join(known)}", MISUSED)
+    known = _known(servers, choice, columns)
+    chosen = [known[name] for name in choice.columns or [name for name in known if known[name].usual]]
     failed: list[int] = []
     rows = _rows(servers, rows_of, failed)
     if choice.where:
         rows = _that_meet(choice.where, known, rows)
-    sums = (
-        None
-        if total is None or not (total.always or (is_terminal() and not choice.as_json))
-        else Sums(total.ways)
-    )
+    sums = Sums(total) if total is not None and total.is_wanted(choice.as_json) else None
     if sums is not None:
         rows = sums.counting(rows)
     if choice.sort:
@@ -216,20 +159,19 @@ def show(
 
         rows = in_order(rows, known[choice.sort.removeprefix("-")].value, choice.sort.startswith("-"))
     rows = iter(rows)
-    more = [False]
+    are_more = False
 
-    def last() -> dict[str, Any] | None:
+    def last() -> Row | None:
         """What comes when no more rows are shown."""
-        more[0] = choice.limit is not None and next(rows, None) is not None
-        if sums is None or total is None:
+        nonlocal are_more
+        are_more = choice.limit is not None and next(rows, None) is not None
+        if sums is None:
             return None
         for _ in rows:
+            # It is counted as it comes.
             pass
-        if not sums.rows and not total.always:
-            return None
-        return sums.row(**{total.column: f"{sums.rows} {total.what}{'s' * (sums.rows != 1)}"})
+        return sums.row()
 
-    chosen = [known[name] for name in choice.columns or [name for name in known if known[name].usual]]
     if choice.as_json:
         for row in islice(rows, choice.limit):
             write_json(row if choice.columns is None else {c.name: c.value(row) for c in chosen})
@@ -237,9 +179,24 @@ def show(
             write_json({**found, total.column: None})
     else:
         write_rows(islice(rows, choice.limit), chosen, last)
-    if more[0]:
+    if are_more:
         note(f"There are more than {choice.limit}: --all, or --limit N, shows them.")
     return failed[0] if failed else DONE
+
+
+def _known(servers: Servers, choice: Choice, columns: Sequence[Column]) -> dict[str, Column]:
+    """
+    The columns that there are, by their names.
+
+    @raise CommandError: one that is wanted is not among them.
+    """
+    known = {column.name: column for column in columns}
+    if len(servers.names) > 1:
+        known = {"server": Column("server", "which server"), **known}
+    for name in (*(choice.columns or ()), *([choice.sort.removeprefix("-")] if choice.sort else [])):
+        if name not in known:
+            raise CommandError(f"there is no column {name!r}; there are {', '.join(known)}", MISUSED)
+    return known
 
 
 def show_jobs(
@@ -289,6 +246,3 @@ def _that_meet(texts: Sequence[str], known: Mapping[str, Column], rows: Iterable
 
     conditions = [condition(text, known) for text in texts]
     return (row for row in rows if all(holds(row) for holds in conditions))
-
-
-ADD: Final = operator.add

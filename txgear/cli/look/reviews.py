@@ -12,7 +12,8 @@ from txgear.cli.base import quantities
 from txgear.cli.base.api import ROOT
 from txgear.cli.base.options import Servers, server_options
 from txgear.cli.base.output import Column
-from txgear.cli.look.lists import ADD, Choice, ListCommand, Total, list_options, show
+from txgear.cli.look.lists import Choice, ListCommand, list_options, show
+from txgear.cli.look.totals import ADD, Total
 
 COLUMNS: Final = (
     Column("name", "what it is called"),

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.cli.base import quantities
 from txgear.cli.base.output import Column
 from txgear.cli.base.statuses import DENIED, DONE, MISUSED, UNREACHABLE, CommandError
-from txgear.cli.look.lists import ADD, PAGE, Choice, Total, show, show_jobs
+from txgear.cli.look.lists import PAGE, Choice, show, show_jobs
+from txgear.cli.look.totals import ADD, Total
 from txgear.test.cli.support import FakeApi, FakeServers, Written, writing
 
 COLUMNS = (
