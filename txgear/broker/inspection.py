@@ -117,7 +117,7 @@ def jobs(
 
     if rows is None:
         return page(candidates, broker.table.last_number, search, look, bounds)
-    return page(candidates, rows.last, search, look, bounds, rows.jobs)
+    return page(candidates, rows.last, search, look, bounds, rows.jobs, rows.moved)
 
 
 # What has ended

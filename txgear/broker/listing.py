@@ -55,12 +55,13 @@ def find(
 
 def _live(broker: Broker, peer: Peer, search: Search, now: float, then: Then, bounds: Bounds) -> None:
     """See L{inspection.jobs}."""
-    if not broker.table.rows or search.worker or not search.state & OF_ROWS:
+    begun = search.after >= PLACES
+    if search.worker or not search.state & OF_ROWS or not (begun or broker.table.rows):
         then(inspection.jobs(broker, peer, search, now, bounds))
     elif search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
         _live_by_unique(broker, peer, search, then, bounds)
     else:
-        _LiveWalk(broker, peer, search, then, bounds).go_on(search.after, now, 4 * search.limit)
+        _LiveWalk(broker, peer, search, then, bounds).start(now)
 
 
 _number = attrgetter("number")
@@ -87,8 +88,9 @@ class _LiveWalk:
     """
     Jobs in the order of their numbers, looked at until a page is full or the store was asked often enough.
 
-    Where not all functions are looked for, only the lanes of those that are: so their rows are in the order
-    of places, which are the numbers of those that were not put behind others. No place is another's number.
+    Where not all functions are looked for, only the lanes of those that are: so all are in the order of
+    places, which are the numbers of those that were not put behind others. No place is another's number. A
+    list that has begun so goes on so, or it would miss some: a page then says C{PLACES} and the place.
     """
 
     def __init__(self, broker: Broker, peer: Peer, search: Search, then: Then, bounds: Bounds) -> None:
@@ -100,26 +102,35 @@ class _LiveWalk:
         self._wanted = search.functions(peer)
         self._asked = 0
         self._jobs: list[dict[str, Any]] = []
+        begun, self._first = divmod(search.after, PLACES)
+        self._by_place = bool(begun) or (not search.after and self._is_sooner_by_lanes())
 
-    def _lanes(self) -> list[Lane] | None:
-        """Where the store has what is looked for; C{None} if all that it has is looked at as soon."""
-        functions = list(self._broker.functions.by_name.values())
-        wanted = [function for function in functions if self._wanted(function)]
-        lanes = [lane for function in wanted for lane in self._broker.stock.lanes_of(function)]
-        return None if len(wanted) == len(functions) or len(lanes) > self._bounds.lanes else lanes
+    def _is_sooner_by_lanes(self) -> bool:
+        """Whether not all that the store has is looked at as soon."""
+        functions = self._broker.functions.by_name.values()
+        return not all(map(self._wanted, functions)) and len(self._lanes()) <= self._bounds.lanes
 
-    def go_on(self, after: int, now: float, most: int = LAST_NUMBER) -> None:
+    def _lanes(self) -> list[Lane]:
+        """Where the store has what is looked for."""
+        wanted = [function for function in self._broker.functions.by_name.values() if self._wanted(function)]
+        return [lane for function in wanted for lane in self._broker.stock.lanes_of(function)]
+
+    def start(self, now: float) -> None:
+        """Look at the first ones."""
+        self._go_on(self._first, now, 4 * self._search.limit)
+
+    def _go_on(self, after: int, now: float, most: int = LAST_NUMBER) -> None:
         """
         Look at the next ones.
 
-        @param after: their numbers are higher than this.
+        @param after: their numbers, or places, are higher than this.
         @param most: how many of the store's at the most, within the bounds.
         """
         self._asked += 1
         limit = min(most, self._bounds.rows)
-        lanes = self._lanes()
         questions: list[InOrder | InLane] = [InOrder(after, limit)]
-        if lanes is not None:
+        if self._by_place:
+            lanes = self._lanes()
             questions = [InLane(lane, after, max(limit // len(lanes), 1)) for lane in lanes]
         found: list[Found | None] = []
 
@@ -136,7 +147,8 @@ class _LiveWalk:
     def _look(
         self, after: int, questions: list[InOrder | InLane], found: list[Found | None], now: float
     ) -> None:
-        there = self._broker.table.jobs
+        table, by_place = self._broker.table, self._by_place
+        there, turn = table.jobs, _place if by_place else _number
         rows: dict[int, Job] = {}
         # Up to where the store was looked at, if not to its end.
         last: int | None = None
@@ -145,7 +157,6 @@ class _LiveWalk:
             if one is None:
                 self._then(None)
                 return
-            turn = _number if isinstance(question, InOrder) else _place
             jobs = (job for number, job in _rows_of(one).items() if number not in there)
             rows.update((turn(job), job) for job in jobs)
             if len(one.records) == question.limit:
@@ -153,22 +164,23 @@ class _LiveWalk:
                 last = upto if last is None else min(last, upto)
             if isinstance(question, InLane):
                 asked.add(question.lane)
-        of_lanes = asked or not questions
-        if of_lanes and self._asked < MOST_ASKED and not asked.issuperset(self._lanes() or ()):
+        if by_place and self._asked < MOST_ASKED and not asked.issuperset(self._lanes()):
             # Some have left the memory to where nobody has looked.
-            self.go_on(after, now)
+            self._go_on(after, now)
             return
         left = self._search.limit - len(self._jobs)
         search = replace(self._search, after=after, limit=left)
-        known = Rows(rows, last or self._broker.table.last_number)
+        known = Rows(rows, last or table.last_number, table.moved if by_place else None)
         page = inspection.jobs(self._broker, self._peer, search, now, self._bounds, known)
         self._jobs += page["jobs"]
         following = last if page["next"] is None else page["next"]
         full = len(self._jobs) == self._search.limit
-        if following is None or full or self._asked == MOST_ASKED:
-            self._then({"jobs": self._jobs, "next": following})
-        else:
-            self.go_on(following, now)
+        if following is not None and not full and self._asked < MOST_ASKED:
+            self._go_on(following, now)
+            return
+        if following is not None and by_place:
+            following += PLACES
+        self._then({"jobs": self._jobs, "next": following})
 
 
 def ended_lanes(

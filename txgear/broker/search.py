@@ -230,10 +230,13 @@ class Rows(NamedTuple):
 
     @ivar jobs: by number, those of which the numbers are not higher than
     @ivar last: this. Of those in memory none of which it is are looked at either.
+    @ivar moved: by place, those in memory whose places are not their numbers: where they are given, all are
+        by their places. C{None} if they are by their numbers.
     """
 
     jobs: Mapping[int, Job]
     last: int
+    moved: Mapping[int, Job] | None = None
 
 
 def page(
@@ -243,9 +246,10 @@ def page(
     look: Look,
     bounds: Bounds,
     rows: Mapping[int, Job] = NONE,
+    moved: Mapping[int, Job] | None = None,
 ) -> dict[str, Any]:
     """
-    Some of these jobs, by their numbers.
+    Some of these jobs, by their numbers, or by their places: see L{Rows}.
 
     Many are not sorted for each page: a dict knows at once whether a job of a number is in it, and of a
     long queue nearly all are that could be. Only where a great many numbers have none, as when
@@ -260,10 +264,13 @@ def page(
     after = first = search.after
     few = len(jobs) <= bounds.few
     stop = min(first + bounds.numbers, last)
-    for number in sorted((*jobs, *rows)) if few else range(first + 1, stop + 1):
+    elsewhere = moved or NONE
+    for number in sorted({*jobs, *rows, *elsewhere}) if few else range(first + 1, stop + 1):
         if not first < number <= last:
             continue
-        job = jobs.get(number) or rows.get(number)
+        job = jobs.get(number)
+        if job is None or (moved is not None and job.place != number):
+            job = rows.get(number) or elsewhere.get(number)
         if job is None:
             continue
         if len(found) == search.limit or work >= bounds.work:
@@ -278,7 +285,7 @@ def page(
     if after > first:
         return {"jobs": found, "next": stop}
     following = last + 1
-    for number in chain(jobs, rows):
+    for number in chain(jobs, rows, elsewhere):
         if number < following and number > stop:
             following = number
     return {"jobs": found, "next": None if following > last else following - 1}

@@ -66,6 +66,7 @@ class JobTable:
     """
     @ivar jobs: those that are in memory, by number, and
     @ivar rows: how many there are that are not; see L{txgear.broker.stock.Stock}.
+    @ivar moved: those in memory whose places are not their numbers, by place.
     @ivar uniques: those that others may join.
     @ivar naming: what handles of new jobs look like, with C{%d} for the number.
     @ivar prefix: what these start with.
@@ -80,6 +81,7 @@ class JobTable:
         "changed",
         "jobs",
         "last_number",
+        "moved",
         "naming",
         "prefix",
         "reserved",
@@ -93,6 +95,7 @@ class JobTable:
         @param prefix: what handles start with; see L{check_prefix}.
         """
         self.jobs: dict[int, Job] = {}
+        self.moved: dict[int, Job] = {}
         self.rows = 0
         self.uniques: Uniques[Job] = Uniques()
         self.prefix = prefix
@@ -109,6 +112,8 @@ class JobTable:
     def let_go(self, job: Job) -> None:
         """A job is not in memory any more; it is counted as before, with its function and its tenant."""
         del self.jobs[job.number]
+        if job.place != job.number:
+            del self.moved[job.place]
         self.rows += 1
         if len(self.jobs) > LONG:
             self.uniques.grow_apart()
@@ -123,6 +128,8 @@ class JobTable:
             not known by its name any more.
         """
         self.jobs[job.number] = job
+        if job.place != job.number:
+            self.moved[job.place] = job
         self.rows -= 1
         if (key := job.key) is None:
             return None
@@ -151,6 +158,8 @@ class JobTable:
                 continue
             # As there, without a call for each.
             self.jobs[job.number] = job
+            if job.place != job.number:
+                self.moved[job.place] = job
             self.rows -= 1
             if job.key is not None:
                 known[job.key] = job
@@ -174,6 +183,8 @@ class JobTable:
         """The same for one that was here before. Where another has its name by now, both are to be done."""
         if job.key is not None and self.uniques.find(job.function, job.key) is not None:
             job.key = None
+        if job.place != job.number:
+            self.moved[job.place] = job
         self.add(job)
 
     def correct(self, job: Job, key: Key | None, size: int) -> None:
@@ -198,6 +209,8 @@ class JobTable:
         """The job is over, or not here any more; no client waits for it now."""
         jobs = self.jobs
         del jobs[job.number]
+        if job.place != job.number:
+            del self.moved[job.place]
         job.function.bytes -= job.size
         if (tenant := job.tenant) is not None:
             tenant.queued -= 1
@@ -212,6 +225,7 @@ class JobTable:
             # Otherwise they keep what they took when the queue was as long as it ever was: 140 bytes a job.
             jobs.clear()
             known.clear()
+            self.moved.clear()
         # As in part_all, which is one call more on the way of each job.
         for client in job.clients:
             client.attached.pop(job, None)
@@ -238,8 +252,13 @@ class JobTable:
 
     def put_last(self, job: Job) -> None:
         """The job's turn comes after that of all others that there are."""
+        there = self.jobs.get(job.number) is job
+        if there:
+            self.moved.pop(job.place, None)
         self.last_number += 1
         job.place = self.last_number
+        if there:
+            self.moved[job.place] = job
 
     def reserve(self, first: int, count: int) -> None:
         """So many numbers are this server's to give to jobs, besides those that it has."""
@@ -263,6 +282,8 @@ class JobTable:
 
         @raise AssertionError: one is not.
         """
+        moved = {job.place: job for job in self.jobs.values() if job.place != job.number}
+        assert self.moved == moved, (self.moved, moved)
         sizes: dict[object, int] = {}
         named = 0
         for number, job in self.jobs.items():

@@ -141,6 +141,57 @@ class LiveTests(ListingCase):
         (page,) = self.asked("jobs", function="none")
         self.assertEqual(page, {"jobs": [], "next": None})
 
+    def hold(self, *numbers: int) -> None:
+        """These come into memory, and stay there."""
+        jobs = self.broker.table.jobs
+
+        def keep(answered: bool, now: float) -> None:
+            for number in numbers:
+                self.broker.stock.hold(jobs[number])
+
+        handles = [b"H:test:%d" % number for number in numbers]
+        self.broker.stock.load_handles(handles, keep, self.fixture.now)
+        self.fixture.answer()
+
+    def release(self, *numbers: int) -> None:
+        for number in numbers:
+            self.broker.stock.release(self.broker.table.jobs[number], self.fixture.now)
+            self.assertNotIn(number, self.broker.table.jobs)
+
+    def test_one_that_comes_into_memory_between_two_pages(self) -> None:
+        self.of_two()
+        found, after = self.page("jobs", function="g", limit="2")
+        self.assertEqual(found, [21, 23])
+        self.hold(22)
+        self.assertEqual(self.page("jobs", function="g", after=str(after)), ([24, 22], None))
+
+    def test_one_that_leaves_it_between_two_pages(self) -> None:
+        self.of_two()
+        self.hold(22)
+        found, after = self.page("jobs", function="g", limit="3")
+        self.assertEqual(found, [21, 23, 24])
+        self.release(22)
+        self.assertEqual(self.page("jobs", function="g", after=str(after)), ([22], None))
+
+    def test_all_come_into_memory_between_two_pages(self) -> None:
+        self.of_two()
+        _, after = self.page("jobs", function="g", limit="2")
+        self.hold(*range(2, 21), 22, 23, 24)
+        self.assertEqual(self.broker.table.rows, 0)
+        self.assertEqual(self.page("jobs", function="g", after=str(after)), ([24, 22], None))
+
+    def test_other_functions_come_and_go_between_two_pages(self) -> None:
+        """It does not matter then whether those that are looked for are all there are."""
+        self.of_two()
+        found, after = self.page("jobs", function="g", limit="3")
+        self.assertEqual(found, [21, 23, 24])
+        self.broker.operations.purge(b"f", self.fixture.now)
+        while b"f" in self.broker.functions.by_name:
+            self.fixture.pass_time(0.1)
+            self.fixture.answer()
+            self.fixture.commit()
+        self.assertEqual(self.page("jobs", function="g", after=str(after)), ([22], None))
+
     def test_of_so_many_lanes_all_rows_are_looked_at(self) -> None:
         self.of_two()
         self.bounds = BOUNDS._replace(lanes=0)

@@ -250,6 +250,29 @@ class NumbersTests(TableTestCase):
         self.table.put_last(job)
         self.assertEqual((job.place, self.table.next_number), (5, 6))
 
+    def test_it_is_found_by_its_place(self) -> None:
+        """As long as it is in memory, and wherever it comes from."""
+        self.table.reserve(2, 10)
+        table, job = self.table, self.add(1)
+        self.assertEqual(table.moved, {})
+        for place in (2, 3):
+            table.put_last(job)
+            self.assertEqual(table.moved, {place: job})
+        table.let_go(job)
+        self.assertEqual(table.moved, {})
+        table.take_in(job)
+        self.assertEqual(table.moved, {3: job})
+        table.let_go(job)
+        table.take_all_in([job])
+        self.assertEqual(table.moved, {3: job})
+        table.remove(job)
+        self.assertEqual(table.moved, {})
+        # Of one that is over, and is to be done again.
+        table.put_last(job)
+        self.assertEqual(table.moved, {})
+        table.add_again(job)
+        self.assertEqual(table.moved, {4: job})
+
 
 class CheckTests(TableTestCase):
     def assert_found(self) -> None:
