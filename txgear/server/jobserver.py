@@ -56,6 +56,7 @@ from txgear.server.recently import Recently
 from txgear.server.schedules import Scheduler
 from txgear.server.settings import Settings
 from txgear.server.setup import Setup
+from txgear.server.sharedtasks import Looks
 from txgear.server.sockets import before_first_data, host_of, socket_of
 from txgear.server.steering import Steering
 from txgear.server.visitors import VisitorTransport
@@ -113,6 +114,7 @@ class JobServer:
     @ivar hear: called with a value of the store that another server has kept there, and that holds for more
         than functions. The service sets it.
     @ivar elsewhere: the jobs of these others, or C{None}. The service sets it.
+    @ivar looks: at how far these others are with tasks of here.
     @ivar listens: tells whether the ports for jobs are open. The service sets it.
     @ivar web_channel: makes the protocol of a connection that speaks HTTP from now on; or says when it is to
         be asked again, which never fails. C{None} where HTTP is not spoken. The service sets it.
@@ -201,6 +203,7 @@ class JobServer:
         self.cluster: Cluster | None = None
         self.hear: Callable[[StoredValue], None] = lambda value: None
         self.elsewhere: Elsewhere | None = None
+        self.looks = Looks(clock)
         self._visitors: set[Peer] = set()
         self.listens: Callable[[], bool] = lambda: True
         self.web_channel: Callable[[], Protocol | Deferred[None]] | None = None
@@ -478,6 +481,7 @@ class JobServer:
         self.handshakes.stop()
         self.lag.stop()
         self.notices.stop()
+        self.looks.stop()
         self.audit.stop()
         self.budget.stop()
         if self.reads is not None:

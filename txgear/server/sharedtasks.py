@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure as Raised
 
 from txgear.broker.bulkacts import STOPPED, BulkAct, Order
@@ -80,6 +81,38 @@ def follow(
             _Following(server, found.elsewhere, other, share, task, name, changed).begin(peer)
 
 
+class Looks:
+    """
+    The looks at how far others are that are to come.
+
+    @param clock: a reactor, or a clock.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: set[IDelayedCall] = set()
+        self._stopped = False
+
+    def after_a_pause(self, look: Callable[[], None]) -> None:
+        """Look then, if the server is there still."""
+        if self._stopped:
+            return
+
+        def now() -> None:
+            self._waiting.remove(call)
+            look()
+
+        call = self._clock.callLater(PAUSE_SECONDS, now)
+        self._waiting.add(call)
+
+    def stop(self) -> None:
+        """The server ends: look no more."""
+        self._stopped = True
+        for call in self._waiting:
+            call.cancel()
+        self._waiting.clear()
+
+
 class _Following:
     """What is done at one of the others."""
 
@@ -137,7 +170,7 @@ class _Following:
 
     def _tell(self) -> None:
         if not self._share.ended:
-            self._server.clock.callLater(PAUSE_SECONDS, self._look)
+            self._server.looks.after_a_pause(self._look)
         self._task.changed += 1
         self._changed(self._task)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 
 from txgear.broker.bulkacts import ACTING, DONE, MOST_TASKS, STOPPED, BulkAct, Order
-from txgear.broker.bulkshares import Share
+from txgear.broker.bulkshares import Figures, Share
 from txgear.broker.model import Peer
 from txgear.broker.search import Search
 from txgear.daemon.config import parse_config
 from txgear.server import tasks
 from txgear.server.elsewhere import PATIENCE, Elsewhere, Other
+from txgear.server.sharedtasks import PAUSE_SECONDS
 from txgear.test.support.cluster import LEASE, Node
 from txgear.test.support.http import HttpTransport
 from txgear.test.support.orders import OrdersTestCase, handle
@@ -65,6 +67,28 @@ class Strange:
     def ask(self, other: Other, peer: Peer, kind: str, parts: Sequence[bytes]) -> Deferred[list[bytes]]:
         self.asked += 1
         return succeed([b"{}"])
+
+
+class Distant(Strange):
+    """
+    One whose other server answers when the test says so.
+
+    @ivar answers: what it was asked, the last one unanswered.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[Deferred[list[bytes]]] = []
+
+    def ask(self, other: Other, peer: Peer, kind: str, parts: Sequence[bytes]) -> Deferred[list[bytes]]:
+        self.asked += 1
+        self.answers.append(Deferred())
+        return self.answers[-1]
+
+    def says_how_far(self) -> None:
+        """It is at it still."""
+        said = {"state": ACTING, "ended": False, "counted": True, "figures": Figures(), "failures": []}
+        self.answers[-1].callback([json.dumps(said).encode("ascii")])
 
 
 class SharedTests(TasksTestCase):
@@ -136,6 +160,31 @@ class SharedTests(TasksTestCase):
         self.assertEqual(self.task(self.a).state, STOPPED)
         self.assertEqual(len(self.world.database.kept), 900 - task.figures.done)
         self.assertNotEqual(task.figures.done, 900)
+
+    def begin_afar(self) -> Distant:
+        distant = Distant()
+        self.b.server.elsewhere = cast(Elsewhere, distant)
+        tasks.start(self.b.server, self.client.protocol.peer, "cancel", "jobs", {"function": b"f"})
+        return distant
+
+    def test_a_server_that_ends_does_not_look_again(self) -> None:
+        distant = self.begin_afar()
+        distant.says_how_far()
+        self.world.run(PAUSE_SECONDS + 0.1)
+        self.assertEqual(distant.asked, 2)
+        distant.says_how_far()
+        self.b.server.stop()
+        self.world.run(SOON)
+        self.assertEqual(distant.asked, 2)
+
+    def test_a_server_that_has_ended_does_not_look_again(self) -> None:
+        distant = self.begin_afar()
+        distant.says_how_far()
+        self.world.run(PAUSE_SECONDS + 0.1)
+        self.b.server.stop()
+        distant.says_how_far()
+        self.world.run(SOON)
+        self.assertEqual(distant.asked, 2)
 
     def test_it_is_stopped_there(self) -> None:
         task = self.begin_long()
