@@ -21,7 +21,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Modules without Twisted, a clock or I/O: every line and branch of each is covered by its own tests alone.
 PURE := txgear/protocol/*.py txgear/broker/*.py txgear/errors.py txgear/quantities.py txgear/policies.py txgear/cluster/watch.py
 
-STEPS := lint types unit integration docs wheel
+# Those that measure no time are done two at a time, the longest first; then those that do, alone.
+STEPS := lint types wheel unit covered docs
 
 .PHONY: help
 help: ## this list
@@ -64,14 +65,14 @@ run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its web on 4780, its jobs in
 demo: $(RUNNABLE) ## the programs of examples/ together, some seconds; TRACE=1 shows their packets
 	@$(BIN)/python examples/demo.py $(if $(TRACE),--trace)
 
-# One step after the other, whatever -j says: the tests measure time. The last lines repeat what the two
-# suites said of themselves.
+# The last lines repeat what the two suites said of themselves.
 .PHONY: test
 test: $(DEVELOPABLE) | $(OUT) ## everything that is checked before a change is taken in
 	@status=0; .ci/debian-packages || status=$$?; \
 	case $$status in 0) export TXGEAR_REQUIRE_INTEROP=1 ;; 3) ;; *) exit $$status ;; esac; \
-	for step in $(STEPS); do $(MAKE) --no-print-directory -j1 $$step; done; \
-	printf '\n==> all passed: %s\n' '$(STEPS)'; \
+	$(MAKE) --no-print-directory -j2 --output-sync=target $(STEPS); \
+	$(MAKE) --no-print-directory -j1 integration; \
+	printf '\n==> all passed: %s\n' '$(STEPS) integration'; \
 	grep -E '^(Ran [0-9]+ tests|PASSED)' $(OUT)/unit.log; \
 	tail -n 1 $(OUT)/integration.log
 
@@ -87,16 +88,21 @@ types: $(DEVELOPABLE) ## mypy, strict
 	@$(BIN)/mypy
 
 .PHONY: unit
-unit: $(TESTABLE) | $(OUT) ## unit tests, and the coverage of the modules without I/O, each by its own
+unit: $(TESTABLE) | $(OUT) ## unit tests
 	@printf '\n==> unit tests\n'
 ifneq ($(T),)
 	@$(BIN)/python -m twisted.trial --temp-directory=$(OUT)/trial $(T)
 else
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run .ci/unit.py $(OUT)/trial txgear 2>&1 | tee $(OUT)/unit.log
+	@$(BIN)/python -m twisted.trial --temp-directory=$(OUT)/trial txgear 2>&1 | tee $(OUT)/unit.log
 	@! grep -E '^PASSED.*skips=' $(OUT)/unit.log || { echo 'nothing is to be skipped here'; exit 1; }
-	@$(BIN)/python .ci/covered_alone.py $(PURE)
 endif
+
+.PHONY: covered
+covered: $(TESTABLE) | $(OUT) ## the coverage of the modules without I/O, each by its own unit tests
+	@printf '\n==> coverage of modules without I/O\n'
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run .ci/own_tests.py $(OUT)/trial-covered $(PURE) > $(OUT)/covered.log 2>&1 || { cat $(OUT)/covered.log; exit 1; }
+	@$(BIN)/python .ci/covered_alone.py $(PURE)
 
 .PHONY: integration
 integration: $(TESTABLE) | $(OUT) ## real sockets, real processes, clients of other languages

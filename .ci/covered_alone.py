@@ -5,7 +5,7 @@ C{txgear/broker/limits.py} by C{txgear/test/broker/test_limits.py} and C{test_li
 What the tests of others run on their way does not count: whoever changes a module finds in one place what it
 has to do, and these tests alone say whether it still does.
 
-usage: coverage run .ci/unit.py FOLDER [NAME ...] && python .ci/covered_alone.py FILE ...
+usage: coverage run .ci/own_tests.py FOLDER FILE ... && python .ci/covered_alone.py FILE ...
 
 Each FILE is a module.
 """
@@ -35,9 +35,14 @@ def own_tests(module: Path) -> list[Path]:
     return sorted([*folder.glob(f"test_{module.stem}.py"), *folder.glob(f"test_{module.stem}_*.py")])
 
 
+def name_of(test: Path) -> str:
+    """A test file as Python names it."""
+    return ".".join(test.relative_to(ROOT.parent).with_suffix("").parts)
+
+
 def context_of(test: Path) -> str:
     """What L{coverage} is asked for, a regular expression."""
-    return f"^{re.escape('.'.join(test.relative_to(ROOT.parent).with_suffix('').parts))}$"
+    return f"^{re.escape(name_of(test))}$"
 
 
 def judged(coverage: Coverage, module: Path) -> list[str]:
