@@ -6,6 +6,7 @@ are.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -75,8 +76,8 @@ class EndedJobs:
         # Those that are on no shelf yet, in the order of their ends; and no later than when one is to go.
         self._fresh: dict[int, Job] = {}
         self._fresh_due = inf
-        self._dead: dict[Function, Shelf] = {}
-        self._kept: dict[Function, Shelf] = {}
+        self._dead: defaultdict[Function, Shelf] = defaultdict(Shelf)
+        self._kept: defaultdict[Function, Shelf] = defaultdict(Shelf)
         self._lanes: dict[Lane, LaneRows] = {}
 
     @property
@@ -215,10 +216,10 @@ class EndedJobs:
             yield self.own
             kind -= OWN
         if kind >= DEAD_KIND:
-            yield self._dead.setdefault(function, Shelf())
+            yield self._dead[function]
             yield self.groups.group(function, DEAD_REASONS[kind - DEAD_KIND])
         elif kind == KEPT:
-            yield self._kept.setdefault(function, Shelf())
+            yield self._kept[function]
 
     def _tidy(self, function: Function, kind: int) -> None:
         """Something has left the shelves for this kind: one may be empty."""

@@ -64,8 +64,10 @@ class Aside(NamedTuple):
     by: str
 
 
-# Made once: of each job that is kept there is a record.
+# Made once: of each job that is kept there is a record. It is read as what it is: json.loads looks for its
+# encoding each time.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
 
 Watcher = Callable[[int, bytes, bytes, bool], None]
 """
@@ -297,7 +299,7 @@ class History:
 
         @raise ValueError: it is not what L{to_bytes} made.
         """
-        record = json.loads(kept)
+        record = _decode(str(kept, "utf-8", "surrogatepass"))
         try:
             trace = record.get("trace")
             history = cls(from_stored(record.get("settings", {})))

@@ -115,8 +115,7 @@ class JobTable:
         if job.place != job.number:
             del self.moved[job.place]
         self.rows += 1
-        if len(self.jobs) > LONG:
-            self.uniques.grow_apart()
+        self._grow_apart()
         if (key := job.key) is not None:
             self.uniques.remove(key, job)
 
@@ -186,6 +185,12 @@ class JobTable:
         if job.place != job.number:
             self.moved[job.place] = job
         self.add(job)
+        self._grow_apart()
+
+    def _grow_apart(self) -> None:
+        """See L{LONG}. It is not asked for each new job: that is on the way of all."""
+        if len(self.jobs) > LONG:
+            self.uniques.grow_apart()
 
     def correct(self, job: Job, key: Key | None, size: int) -> None:
         """

@@ -193,6 +193,22 @@ class RowTests(TableTestCase):
         self.table.remove(self.table.jobs[1])
         self.assertIsNone(self.table.by_unique(b"1"))
 
+    def test_those_of_very_many_that_come_again_do_as_well(self) -> None:
+        """The dead, when all of them are queued at once."""
+        tables = self.table.jobs, self.table.uniques.jobs
+        for number in range(1, LONG + 2):
+            self.table.add_again(make_job(self.function, number, unique=b"%d" % number))
+        sizes, grown = [*map(getsizeof, tables)], list[list[int]]()
+        for number in range(LONG + 2, 2 * LONG):
+            self.table.add_again(make_job(self.function, number, unique=b"%d" % number))
+            for index, table in enumerate(tables):
+                if getsizeof(table) != sizes[index]:
+                    sizes[index] = getsizeof(table)
+                    grown.append([number, index])
+        (first, names), (last, numbers) = grown
+        self.assertEqual((names, numbers), (1, 0))
+        self.assertGreater(last - first, len(APART) / 2)
+
     def test_another_has_its_name_by_now(self) -> None:
         """Both are to be done; that one may be on its way to the store."""
         for reply in (None, Reply(0)):
