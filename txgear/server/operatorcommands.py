@@ -33,7 +33,7 @@ from txgear.broker.rights import (
     may,
 )
 from txgear.broker.states import DEAD
-from txgear.errors import ServerError
+from txgear.errors import AccessDenied, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.textlines import for_line, shown, text
 from txgear.security.audit import DONE
@@ -50,6 +50,13 @@ MOST_LOGGED: Final = 100
 """Commands from one address that are logged in a minute. More come from a program, and are counted."""
 
 log = Logger()
+
+
+def refused(server: JobServer, peer: Peer, error: ServerError) -> bytes:
+    """The answer to a command that is not carried out; where the peer may not, the guard is told."""
+    if isinstance(error, AccessDenied):
+        server.guard.denied(peer, error)
+    return textlines.refused(error)
 
 
 def log_command(server: JobServer, peer: Peer, line: bytes, words: list[bytes], answer: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from txgear.broker.inspection import PRIORITY_NAMES
 from txgear.broker.model import Peer, Reply
 from txgear.broker.rights import MOVE, PRIORITISE, READ, SUBMIT
-from txgear.errors import AccessDenied, InvalidArgument, PolicyError, ServerError
+from txgear.errors import InvalidArgument, PolicyError, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.packets import Data
 from txgear.protocol.textlines import column, listing, row, shown_word, text
@@ -18,8 +18,8 @@ from txgear.quantities import duration
 from txgear.server import copying, tasks
 from txgear.server.copying import NewCopy
 from txgear.server.jobserver import JobServer
-from txgear.server.operatorcommands import named_function, named_job, note_submitted, wanted
-from txgear.server.unfinished import Unfinished
+from txgear.server.operatorcommands import named_function, named_job, note_submitted, refused, wanted
+from txgear.server.unfinished import Unfinished, not_read
 
 
 def _prioritise(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
@@ -74,12 +74,10 @@ def _copy(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
     def come(workload: Data | None) -> None:
         try:
             if workload is None:
-                raise ServerError("The store does not have it, or does not answer", "NOT_READ")
+                raise not_read()
             job, _ = copying.copy(server, peer, original, order, workload)
         except ServerError as error:
-            if isinstance(error, AccessDenied):
-                server.guard.denied(peer, error)
-            answer = textlines.refused(error)
+            answer = refused(server, peer, error)
         else:
             answer = b"OK %s\n" % shown_word(job.handle)
             note_submitted(server, peer, job, f"copy of {text(original.handle)}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from txgear.broker.model import Reply
+from txgear.errors import ServerError
 from txgear.protocol.constants import TEXT
 
 if TYPE_CHECKING:
@@ -43,3 +44,8 @@ class Unfinished(Reply):
             _ = found.done.chainDeferred(self.done)
         else:
             self.done.callback(None)
+
+
+def not_read() -> ServerError:
+    """The store was asked for something in vain."""
+    return ServerError("The store does not have it, or does not answer", "NOT_READ")
