@@ -50,13 +50,13 @@ from txgear.server.guard import NO_RIGHTS, Guard
 from txgear.server.handshakes import HANDSHAKE_SECONDS, Handshakes, is_shaken, tls_under
 from txgear.server.lag import Lag
 from txgear.server.listings import LISTS_AT_ONCE
+from txgear.server.looks import Looks
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
 from txgear.server.recently import Recently
 from txgear.server.schedules import Scheduler
 from txgear.server.settings import Settings
 from txgear.server.setup import Setup
-from txgear.server.sharedtasks import Looks
 from txgear.server.sockets import before_first_data, host_of, socket_of
 from txgear.server.steering import Steering
 from txgear.server.visitors import VisitorTransport

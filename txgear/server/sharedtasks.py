@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure as Raised
 
 from txgear.broker.bulkacts import STOPPED, BulkAct, Order
@@ -33,8 +32,6 @@ LOOK: Final = "look"
 STOP: Final = "stop"
 GONE: Final = "GONE"
 """The code of the error where the server that was asked has ended, and another one has its jobs."""
-PAUSE_SECONDS: Final = 0.5
-"""Seconds from an answer of another server to the next look at how far it is."""
 
 
 class Shared(NamedTuple):
@@ -79,38 +76,6 @@ def follow(
     for other, share in found.others:
         if not share.ended:
             _Following(server, found.elsewhere, other, share, task, name, changed).begin(peer)
-
-
-class Looks:
-    """
-    The looks at how far others are that are to come.
-
-    @param clock: a reactor, or a clock.
-    """
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._waiting: set[IDelayedCall] = set()
-        self._stopped = False
-
-    def after_a_pause(self, look: Callable[[], None]) -> None:
-        """Look then, if the server is there still."""
-        if self._stopped:
-            return
-
-        def now() -> None:
-            self._waiting.remove(call)
-            look()
-
-        call = self._clock.callLater(PAUSE_SECONDS, now)
-        self._waiting.add(call)
-
-    def stop(self) -> None:
-        """The server ends: look no more."""
-        self._stopped = True
-        for call in self._waiting:
-            call.cancel()
-        self._waiting.clear()
 
 
 class _Following:

@@ -15,7 +15,7 @@ from txgear.broker.search import Search
 from txgear.daemon.config import parse_config
 from txgear.server import tasks
 from txgear.server.elsewhere import PATIENCE, Elsewhere, Other
-from txgear.server.sharedtasks import PAUSE_SECONDS
+from txgear.server.looks import PAUSE_SECONDS
 from txgear.test.support.cluster import LEASE, Node
 from txgear.test.support.http import HttpTransport
 from txgear.test.support.orders import OrdersTestCase, handle
