@@ -412,7 +412,7 @@ class Server(Program):
             return False
         return True
 
-    def connect(self, timeout: float = 5.0) -> WirePeer:
+    def connect(self, timeout: float = PATIENCE) -> WirePeer:
         """A raw connection to the server, closed at the end of the test."""
         peer = WirePeer(self.port, timeout=timeout)
         self._peers.append(peer)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
 import socket
-import time
+import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ import pytest
 from browserpeer import FORM, Browser, Secret, write_rules
 from processes import PATIENCE, Server, Servers, free_port, wait_until
 from test_tls import Authority
+from txgear.broker.records import SIGNED_OUT
 from webpeer import Answer, WebPeer
 
 pytestmark = pytest.mark.txgear_only
@@ -230,15 +232,24 @@ def test_over_a_restart(start_server: Servers, tmp_path: Path) -> None:
     assert not ann.is_in()
 
 
+def signed_out(path: Path) -> int:
+    """How many sessions have ended by the store in that file."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+        rows = store.execute("SELECT count(*) FROM txgear_marks WHERE kind = ?", (SIGNED_OUT,))
+        return int(rows.fetchone()[0])
+
+
 def test_a_kill(start_server: Servers, tmp_path: Path) -> None:
     """The key is in the store from the start on, and a sign-out in a moment."""
-    house = House(start_server, tmp_path, store=f"sqlite:///{tmp_path}/jobs.sqlite")
+    path = tmp_path / "jobs.sqlite"
+    house = House(start_server, tmp_path, store=f"sqlite:///{path}")
     ann, gone = house.browser(), house.browser()
     ann.sign_in(house.ann)
     gone.sign_in(house.ann)
     kept = dict(gone.cookies)
+    assert signed_out(path) == 0
     gone.sign_out()
-    time.sleep(1)
+    wait_until(lambda: signed_out(path) == 1, PATIENCE, what="a sign-out in the store")
     house.server.kill()
     house.start()
     assert ann.is_in()

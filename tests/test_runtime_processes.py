@@ -274,9 +274,9 @@ def test_killed(runtime: Runtime, client: Client) -> None:
 def test_overrun(runtime: Runtime, client: Client, start: str) -> None:
     """Stuck in C code beyond the time, or with too much memory: killed with all that it has started."""
     runtime.start(
-        f'[group.stuck]\nprocesses = 1\nstart = "{start}"\nhard_time = 1.5\nfunctions = ["*-stuck"]\n'
+        f'[group.stuck]\nprocesses = 1\nstart = "{start}"\nhard_time = 3\nfunctions = ["*-stuck"]\n'
         f'[group.eat]\nprocesses = 1\nstart = "{start}"\nhard_memory = "200M"\nfunctions = ["*-eat"]\n'
-        f'[group.command]\nprocesses = 1\nstart = "{start}"\nhard_time = 1.5\nfunctions = ["*-quick"]\n'
+        f'[group.command]\nprocesses = 1\nstart = "{start}"\nhard_time = 3\nfunctions = ["*-quick"]\n'
         f"[group.command.function.{runtime.prefix}-command]\n"
         'command = ["sh", "-c", "[ $TXGEAR_ATTEMPT = 1 ] && sleep 300; printf 1"]\n',
         ready=3,
@@ -286,7 +286,7 @@ def test_overrun(runtime: Runtime, client: Client, start: str) -> None:
     client.submit(runtime.name("command"), b"")
     assert client.all_done_once() == [b"1"] * 3
     assert [attempt for _, attempt, _ in sorted(runtime.journal("begins", 4))] == [1, 2, 1, 2]
-    assert runtime.said("hard_time is 1.5 s") == 2
+    assert runtime.said("hard_time is 3 s") == 2
     assert runtime.said("hard_memory is 200M") == 1
     runtime.stop()
 
@@ -459,12 +459,12 @@ def test_never_loaded(runtime: Runtime, client: Client) -> None:
         f"@function('{runtime.prefix}-other')\ndef other(job): return b'3'\n"
     )
     groups = "".join(
-        f'[group.{start}]\nprocesses = 1\nmodules = ["other"]\nstart = "{start}"\nstart_timeout = 5\n'
+        f'[group.{start}]\nprocesses = 1\nmodules = ["other"]\nstart = "{start}"\nstart_timeout = 10\n'
         for start in ("spawn", "fork")
     )
     runtime.start(groups, ready=0)
-    runtime.wait_for("spawn-1: it was not ready within 5 s")
-    runtime.wait_for("its template has not imported the modules within 5 s")
+    runtime.wait_for("spawn-1: it was not ready within 10 s")
+    runtime.wait_for("its template has not imported the modules within 10 s")
     (runtime.folder / "open").touch()
     runtime.wait_for("is ready", 2)
     client.submit(runtime.name("other"), b"")

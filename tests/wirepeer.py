@@ -92,6 +92,10 @@ def packet(type: int, *args: bytes, magic: bytes = REQ) -> bytes:
     return HEADER.pack(magic, type, len(body)) + body
 
 
+#: Seconds for an answer, on a machine that has a lot to do; a test of how soon one comes measures that.
+PATIENCE: Final = 15.0
+
+
 class Closed(AssertionError):
     """The server closed the connection where an answer was expected."""
 
@@ -103,7 +107,7 @@ class WirePeer:
         self,
         port: int,
         host: str = "127.0.0.1",
-        timeout: float = 5.0,
+        timeout: float = PATIENCE,
         source: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
