@@ -8,11 +8,10 @@ C{mutants.py}, too.
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ import pytest
 
 import txgear
 from mutants import MUTANTS, Mutant
+from unittrial import run_unit_tests
 
 pytestmark = pytest.mark.txgear_only
 
@@ -31,41 +31,29 @@ MODULE_SECONDS: Final = 60.0
 """Seconds for one module of unit tests, on a machine that has a lot to do; one is enough on others."""
 
 
-def run_unit_tests(folder: Path, modules: set[str], *, keep: bool) -> str:
-    """
-    What trial says of these modules, of the copy in this folder.
-
-    @param keep: whether to keep what the modules are compiled to.
-    """
-    names = [f"txgear.test.{module}" for module in sorted(modules)]
-    done = subprocess.run(
-        [sys.executable, "-m", "twisted.trial", f"--temp-directory={folder / 'trial'}", *names],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "" if keep else "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # The first run is of all of them, later ones of one or two.
-        timeout=MODULE_SECONDS * len(modules),
-        check=False,
-    )
-    return done.stdout
+def said_by(folder: Path, modules: set[str]) -> str:
+    """What trial says of these modules, of the copy in this folder."""
+    return run_unit_tests(folder, modules, folder / "log", MODULE_SECONDS * len(modules))
 
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> SimpleQueue[Path]:
     """Folders with a copy of the package, whose unit tests pass: one for each processor."""
-    folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(PACKAGE, folder / "txgear", ignore=shutil.ignore_patterns("__pycache__"))
-    modules = {module for mutant in MUTANTS for module in mutant.tests.split()}
-    said = run_unit_tests(folder, modules, keep=True)
-    assert "\nPASSED (" in said, said
+    count = os.cpu_count() or 1
+    folders = [tmp_path_factory.mktemp("copy") for _ in range(count)]
+    first, *others = [folder / "txgear" for folder in folders]
+    shutil.copytree(PACKAGE, first, ignore=shutil.ignore_patterns("__pycache__"))
+    assert compileall.compile_dir(first, quiet=1)
+    for other in others:
+        shutil.copytree(first, other)
+    modules = sorted({module for mutant in MUTANTS for module in mutant.tests.split()})
+    shares = [set(modules[number::count]) for number in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        for said in pool.map(said_by, folders, shares):
+            assert "\nPASSED (" in said, said
     found: SimpleQueue[Path] = SimpleQueue()
-    found.put(folder)
-    for _ in range(1, os.cpu_count() or 1):
-        another = tmp_path_factory.mktemp("copy")
-        shutil.copytree(folder / "txgear", another / "txgear")
-        found.put(another)
+    for folder in folders:
+        found.put(folder)
     return found
 
 
@@ -77,7 +65,7 @@ def said_of(mutant: Mutant, copies: SimpleQueue[Path]) -> str:
         place.write_text(original.read_text().replace(mutant.right, mutant.wrong))
         # Python takes what it has compiled by time and size: this is of no time in which anything was.
         os.utime(place, (0, 0))
-        return run_unit_tests(copy, set(mutant.tests.split()), keep=False)
+        return said_by(copy, set(mutant.tests.split()))
     finally:
         shutil.copy2(original, place)
         copies.put(copy)
