@@ -65,10 +65,13 @@ run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its web on 4780, its jobs in
 demo: $(RUNNABLE) ## the programs of examples/ together, some seconds; TRACE=1 shows their packets
 	@$(BIN)/python examples/demo.py $(if $(TRACE),--trace)
 
-# The last lines repeat what the two suites said of themselves.
+# Debian's packages come while pip's do. The last lines repeat what the two suites said of themselves.
 .PHONY: test
-test: $(DEVELOPABLE) | $(OUT) ## everything that is checked before a change is taken in
-	@status=0; .ci/debian-packages || status=$$?; \
+test: | $(OUT) ## everything that is checked before a change is taken in
+	@.ci/debian-packages & packages=$$!; \
+	installed=0; $(MAKE) -s --no-print-directory $(DEVELOPABLE) || installed=$$?; \
+	status=0; wait $$packages || status=$$?; \
+	[ $$installed = 0 ] || exit $$installed; \
 	case $$status in 0) export TXGEAR_REQUIRE_INTEROP=1 ;; 3) ;; *) exit $$status ;; esac; \
 	$(MAKE) --no-print-directory -j2 --output-sync=target $(STEPS); \
 	$(MAKE) --no-print-directory -j1 integration; \
