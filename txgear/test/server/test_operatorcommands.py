@@ -14,7 +14,7 @@ from txgear.protocol.constants import SET_CLIENT_ID
 from txgear.protocol.packets import request
 from txgear.security.audit import AuditLog
 from txgear.server import operatorcommands
-from txgear.test.server.test_textcommands import AdminTestCase
+from txgear.test.support.textcommands import AdminTestCase
 
 
 class NoteTests(AdminTestCase):

@@ -8,9 +8,9 @@ from txgear.broker.rights import SEE, SETTINGS, SUBMIT
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH
 from txgear.server.schedules import Schedule
-from txgear.test.server.test_textcommands import AdminTestCase
 from txgear.test.support.broker import FakeRights
 from txgear.test.support.server import DurableServerTestCase, submit
+from txgear.test.support.textcommands import AdminTestCase
 
 NIGHTLY = Schedule(b"at night", "0 3 * * *", b"mail", workload=b"all", unique=b"u", priority=HIGH)
 

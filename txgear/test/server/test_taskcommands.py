@@ -16,8 +16,8 @@ from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, WORK_FAIL
 from txgear.protocol.packets import request
 from txgear.security.audit import AuditLog
-from txgear.test.server.test_textcommands import AdminTestCase
 from txgear.test.support.broker import FakeRights
+from txgear.test.support.textcommands import AdminTestCase
 
 
 class TaskTestCase(AdminTestCase):
