@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PURE := txgear/protocol/*.py txgear/broker/*.py txgear/errors.py txgear/quantities.py txgear/policies.py txgear/cluster/watch.py
 
 # Those that measure no time are done two at a time, the longest first; then those that do, alone.
-STEPS := lint types wheel unit covered docs
+STEPS := lint types wheel unit docs covered
 
 .PHONY: help
 help: ## this list
