@@ -248,8 +248,8 @@ MUTANTS: Final = (
     Mutant(
         "a job becomes a row that was changed on its way to the store",
         "broker/stock.py",
-        "(self._dispatcher.draining or journal.pending(job.number))",
-        "(self._dispatcher.draining)",
+        "(changed or self._dispatcher.draining)",
+        "self._dispatcher.draining",
         "broker.test_stock",
     ),
     Mutant(
@@ -276,8 +276,8 @@ MUTANTS: Final = (
     Mutant(
         "a row before all others is never read",
         "broker/overflow.py",
-        "        rows.read_to = min(rows.read_to, place - 1)\n",
-        "        rows.read_to = max(rows.read_to, place - 1)\n",
+        "        if place <= rows.read_to:\n            rows.read_to = place - 1\n",
+        "        if place > rows.read_to:\n            rows.read_to = place - 1\n",
         "broker.test_overflow",
     ),
     Mutant(

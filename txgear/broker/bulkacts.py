@@ -26,9 +26,9 @@ from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.model import Job, Peer
+    from txgear.broker.ports import Found
     from txgear.broker.records import Lane
     from txgear.broker.search import Search
-    from txgear.broker.stock import Found
 
 MOST_TASKS: Final = 20
 """Of them that have not ended: each may have a number for each job, 8 MB for a million."""

@@ -384,8 +384,11 @@ class Lanes(Generic[T]):
         @return: whether its lane was empty before, and nothing was behind it.
         """
         priority = item.priority
-        opened = not self.counts[priority] and priority not in self.overflow
-        self._overflow(priority).add_row(owner, item.place)
+        overflow = self.overflow.get(priority)
+        opened = overflow is None and not self.counts[priority]
+        if overflow is None:
+            overflow = self.overflow[priority] = Overflow()
+        overflow.add_row(owner, item.place)
         self.paged += 1
         return opened
 

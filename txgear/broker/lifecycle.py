@@ -7,7 +7,7 @@ through L{Lifecycle.attempt_ended}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.archive import history_of, retention
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
     from txgear.broker.history import Follower, Watcher
-    from txgear.broker.model import Job, Peer
+    from txgear.broker.model import Job, Peer, Reply
     from txgear.broker.persistence import Persistence
     from txgear.broker.ports import Outbox, Witness
     from txgear.broker.stock import Stock
@@ -127,12 +127,29 @@ class Lifecycle:
         if due or begins:
             self._starts[job] = 0.0 if begins else due, begins
 
-    def stored(self, job: Job, now: float) -> None:
-        """A job is stored: those who submitted it have their answer, and it may be handed out."""
-        reply, job.reply = job.reply, None
-        assert reply is not None
-        # Its handle, which most jobs do not keep.
-        self._outbox.release(reply, JOB_CREATED, job.naming % job.number)
+    def stored(self, jobs: Iterable[Job], now: float) -> None:
+        """Jobs are stored: those who submitted them have their answers, and they may be handed out."""
+        self._stock.stored(self._answered(jobs, now), now)
+
+    def _answered(self, jobs: Iterable[Job], now: float) -> Iterator[Job]:
+        """Those of them of which nothing else is to be said, once they are answered."""
+        release, starts = self._outbox.release, self._starts
+        for job in jobs:
+            reply, job.reply = job.reply, None
+            assert reply is not None
+            # Its handle, which most jobs do not keep.
+            release(reply, JOB_CREATED, job.naming % job.number)
+            rare = reply.late or reply.changed or job.history is not None or job in starts
+            if rare or job.state != STORING:
+                self._stored_oddly(job, reply, now)
+            else:
+                job.stored = True
+                del job.function.delayed[job]
+                yield job
+
+    def _stored_oddly(self, job: Job, reply: Reply, now: float) -> None:
+        """A job is stored that has ended, moved or changed meanwhile, or has a time."""
+        changed = reply.changed
         if job.state != STORING:
             if not job.ended:
                 job.stored = True
@@ -156,10 +173,11 @@ class Lifecycle:
             if due or begins:
                 # The store has it as one that waits.
                 self._persistence.update(job)
+                changed = True
         if reply.late and self._dispatcher.enqueue_late(job, now):
             self._persistence.count_workload(job)
         else:
-            self._stock.stored(job, now)
+            self._stock.stored((job,), now, changed=changed)
 
     def refused(self, job: Job, reason: str, now: float, why: str = STORE_REFUSED) -> None:
         """

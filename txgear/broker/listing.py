@@ -25,8 +25,8 @@ from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.model import Function, Job, Peer
+    from txgear.broker.ports import Found
     from txgear.broker.records import Lane
-    from txgear.broker.stock import Found
 
 MOST_ASKED: Final = 10
 """Times that it is asked for one page: that takes some ten milliseconds if nobody else asks."""

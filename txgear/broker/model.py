@@ -36,11 +36,12 @@ class Reply:
     @ivar peers: whose output waits for it.
     @ivar asked: whether the store is asked first if it has the job already, and was told nothing of it.
     @ivar others: those of the peers whose answer is another one.
+    @ivar changed: whether the store is to be told more of the job than that it is there.
     @ivar why: the word for why that is an ERROR, where that is known: see L{QueueError.why}.
     @cvar late: whether others may have come into their lanes that were submitted later.
     """
 
-    __slots__ = ("others", "packet", "peers", "size")
+    __slots__ = ("changed", "others", "packet", "peers", "size")
 
     asked: bool = False
     why: str = ""
@@ -51,6 +52,7 @@ class Reply:
         self.size = size
         self.peers: list[Peer] = []
         self.others: Mapping[Peer, tuple[int | Data, ...]] | None = None
+        self.changed = False
 
 
 class AskedReply(Reply):

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
+    from txgear.broker.ports import Found
     from txgear.broker.shares import Share
-    from txgear.broker.stock import Found, Stock
+    from txgear.broker.stock import Stock
     from txgear.broker.table import JobTable
     from txgear.broker.timers import Timers
     from txgear.policies import Policies

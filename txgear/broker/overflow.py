@@ -149,7 +149,8 @@ class Overflow(Generic[T]):
         if rows is None:
             rows = self.rows[owner] = Rows(place - 1)
         rows.count += 1
-        rows.read_to = min(rows.read_to, place - 1)
+        if place <= rows.read_to:
+            rows.read_to = place - 1
 
     def add_rows(self, owner: Tenant | None, count: int) -> None:
         """So many more, of which the places are not known."""

@@ -152,6 +152,8 @@ class Persistence:
         @param due: when it is to begin, by the server's time; 0.0 for at once.
         """
         if self._journal is not None and (job.stored or self._is_coming(job)):
+            if job.reply is not None:
+                job.reply.changed = True
             wall = self._timers.wall
             kind = WAITING if due else READY
             self._journal.update(
@@ -192,6 +194,8 @@ class Persistence:
         @param workload: the new one; C{None} if it has not changed.
         """
         if self._journal is not None and (job.stored or self._is_coming(job)):
+            if job.reply is not None:
+                job.reply.changed = True
             self._journal.change(
                 JobChange(
                     job.number,

@@ -5,8 +5,8 @@ disk, and whoever tells operators. Each is passed in; in a test it is a list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from txgear.broker.model import Job, Peer, Reply
@@ -98,6 +98,22 @@ class Asking:
         self.question = question
         self.done = done
         self.most_bytes = most_bytes
+
+
+class Found(NamedTuple):
+    """
+    What a question has found.
+
+    @ivar records: all that the store has of it, in its order; what is known better may be other by now.
+    @ivar jobs: the jobs.
+    """
+
+    records: Sequence[JobRecord]
+    jobs: list[Job]
+
+
+Look = Callable[[Found | None, float], None]
+"""Called with what was found, C{None} if the store does not answer; and with the time of the server."""
 
 
 class Journal(Protocol):
@@ -220,8 +236,11 @@ class JournalListener(Protocol):
     def trust(self, until: float, now: float) -> None:
         """Until then no other server has what is stored."""
 
-    def stored(self, job: Job, now: float) -> None:
-        """A job is in the store."""
+    def stored(self, jobs: Iterator[Job], now: float) -> None:
+        """
+        Jobs are in the store. Each is looked at once, in their order: where there is a defect, the rest is
+        told again.
+        """
 
     def written(self, numbers: Iterable[int], now: float) -> None:
         """What had changed of these kept jobs is in the store; of some there may be more on its way."""

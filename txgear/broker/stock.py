@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from txgear.broker.counts import UNREADABLE
 from txgear.broker.expiry import set_expiry
@@ -23,7 +23,7 @@ from txgear.broker.gone import Gone
 from txgear.broker.history import History
 from txgear.broker.model import Job
 from txgear.broker.passage import Passage
-from txgear.broker.ports import Asking
+from txgear.broker.ports import Asking, Found
 from txgear.broker.records import WAITING, ByNumber, InLane, Lane
 from txgear.broker.revival import Revival
 from txgear.broker.states import DELAYED, NEW, PAGED
@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from txgear.broker.functions import Functions
     from txgear.broker.model import Function
     from txgear.broker.paging import Pager
-    from txgear.broker.ports import Journal, Witness
+    from txgear.broker.ports import Journal, Look, Witness
     from txgear.broker.records import JobRecord, LaneCount, Question, Waking
     from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenant, Tenants
     from txgear.broker.timers import Timers
+    from txgear.broker.uniques import Key
 
 NEAR_SECONDS: Final = 1.0
 """Seconds to the time of a job in which it stays in memory, whether or not there is room."""
@@ -58,22 +59,6 @@ Then = Callable[[bool, float], None]
 
 def _place(job: Job) -> int:
     return job.place
-
-
-class Found(NamedTuple):
-    """
-    What a question has found.
-
-    @ivar records: all that the store has of it, in its order; what is known better may be other by now.
-    @ivar jobs: the jobs.
-    """
-
-    records: Sequence[JobRecord]
-    jobs: list[Job]
-
-
-Look = Callable[[Found | None, float], None]
-"""Called with what was found, C{None} if the store does not answer; and with the time of the server."""
 
 
 class Stock:
@@ -196,26 +181,37 @@ class Stock:
 
     # Out of memory
 
-    def stored(self, job: Job, now: float) -> None:
-        """The store has a job that can be handed out, and is in no place: now it is queued, or a row."""
-        journal, pager, lanes = self._journal, self._pager, job.function.lanes
+    def stored(self, jobs: Iterable[Job], now: float, *, changed: bool = False) -> None:
+        """
+        The store has jobs that can be handed out, and are in no place: each is queued now, or a row.
+
+        @param changed: whether something else of them is on its way there.
+        """
+        journal, pager = self._journal, self._pager
         assert journal is not None
         assert pager is not None
-        if pager.has_room(job):
-            pager.used += job.size
-        else:
-            full = pager.crowded or lanes.has_rows(job.priority, job.tenant)
-            if (
-                full
-                and self._is_free(job, now)
-                and lanes.may_pass_by(job)
-                and not (self._dispatcher.draining or journal.pending(job.number))
-            ):
-                self._forget(job)
-                self._passage.pass_by(job, now)
-                return
-            job.workload = b""
-        self._dispatcher.enqueue(job, now)
+        hidden: list[Key] = []
+        try:
+            for job in jobs:
+                lanes = job.function.lanes
+                behind = lanes.overflow and lanes.has_rows(job.priority, job.tenant)
+                if not behind and pager.has_room(job):
+                    pager.used += job.size
+                elif (
+                    (behind or pager.crowded or lanes.has_rows(job.priority, job.tenant))
+                    and not (changed or self._dispatcher.draining)
+                    and self._is_free(job, now)
+                    and lanes.may_pass_by(job)
+                ):
+                    self._forget(job, hidden.append)
+                    self._passage.pass_by(job, now)
+                    continue
+                else:
+                    job.workload = b""
+                self._dispatcher.enqueue(job, now)
+        finally:
+            if hidden:
+                journal.hide_all(hidden)
 
     def _is_free(self, job: Job, now: float) -> bool:
         """Whether nobody waits for a job, and it does not expire in a moment."""
@@ -227,12 +223,11 @@ class Stock:
         near = 0.0 < history.expires < now + NEAR_SECONDS
         return not (near or history.watchers or history.followers)
 
-    def _forget(self, job: Job) -> None:
-        journal, timers, history = self._journal, self._timers, job.history
-        assert journal is not None
+    def _forget(self, job: Job, hide: Callable[[Key], None]) -> None:
+        timers, history = self._timers, job.history
         self._table.let_go(job)
         if job.key is not None:
-            journal.hide(job.key)
+            hide(job.key)
         job.workload = b""
         # For those who still have this object, as what is read of it is on its way.
         job.state = NEW
@@ -257,14 +252,14 @@ class Stock:
             if (pager.crowded or lanes.has_rows(job.priority, job.tenant)) and lanes.may_spare(job):
                 pager.drop(job)
                 self._passage.let_go(job, now)
-                self._forget(job)
+                self._forget(job, journal.hide)
         elif job.state == DELAYED and pager.crowded:
             begins = self._begins(job)
             if begins > self._timers.wall(now) + NEAR_SECONDS:
                 pager.drop(job)
                 self._dispatcher.leave(job, now)
                 self._count_waiting(job.function, job.tenant, 1)
-                self._forget(job)
+                self._forget(job, journal.hide)
                 self.wakings.left(begins)
 
     def hold(self, job: Job) -> None:

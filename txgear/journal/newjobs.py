@@ -4,7 +4,7 @@ New jobs on their way to the store, each from its submit until those who submitt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -24,24 +24,21 @@ class Pending:
     """
     One job on its way to the store.
 
+    @ivar number: the job's.
     @ivar job: what the broker is told of.
     @ivar new: the same as it is to be kept.
     @ivar size: bytes that it takes on its way.
     @ivar settled: whether the broker has been told what has become of it.
     """
 
-    __slots__ = ("job", "new", "settled", "size")
+    __slots__ = ("job", "new", "number", "settled", "size")
 
     def __init__(self, job: Job, new: NewJob) -> None:
+        self.number = new[0].number
         self.job = job
         self.new = new
         self.size = new[0].size + JOB_BYTES
         self.settled = False
-
-    @property
-    def number(self) -> int:
-        """The job's number."""
-        return self.new[0].number
 
 
 class NewJobs:
@@ -71,7 +68,7 @@ class NewJobs:
     def add(self, job: Job, record: JobRecord, workload: Data) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
         pending = Pending(job, (record, workload))
-        self.waiting[record.number] = pending
+        self.waiting[pending.number] = pending
         self.bytes += pending.size
 
     def take(self) -> list[NewJob]:
@@ -118,7 +115,13 @@ class NewJobs:
         in_flight = self._in_flight
         new_jobs, joined, passed = refusals.new_jobs, refusals.joined, refusals.passed
         again: dict[int, Pending] = {}
+        stored: list[Pending] = []
         for index, (number, pending) in enumerate(list(in_flight.items())):
+            if not (pending.settled or index in new_jobs or number in joined or number in passed):
+                stored.append(pending)
+                continue
+            self._tell_stored(stored, now)
+            stored = []
             # One by one: whatever happens here, what is left is still known to be on its way.
             del in_flight[number]
             if index in new_jobs:
@@ -126,17 +129,34 @@ class NewJobs:
             elif number in joined or number in passed:
                 if not (pending.settled or self._is_elsewhere(pending, refusals, now)):
                     again[number] = pending
-            elif pending.settled:
-                self.retracted[number] = None
             else:
-                pending.settled = True
-                self.bytes -= pending.size
-                try:
-                    self.listener.stored(pending.job, now)
-                except Exception:
-                    self._log_defect()
+                self.retracted[number] = None
+        self._tell_stored(stored, now)
         self.waiting = {**again, **self.waiting}
         return set(again)
+
+    def _tell_stored(self, stored: Sequence[Pending], now: float) -> None:
+        """Tell the broker of these jobs in flight. A defect over one of them costs the others nothing."""
+        jobs = self._settled(stored)
+        for _ in stored:
+            try:
+                self.listener.stored(jobs, now)
+            except Exception:
+                self._log_defect()
+            else:
+                return
+        # It does not even look at them.
+        for _ in jobs:
+            pass
+
+    def _settled(self, stored: Sequence[Pending]) -> Iterator[Job]:
+        """Each of these jobs, which is on its way no more when it is asked for."""
+        in_flight = self._in_flight
+        for pending in stored:
+            del in_flight[pending.number]
+            pending.settled = True
+            self.bytes -= pending.size
+            yield pending.job
 
     def _is_elsewhere(self, pending: Pending, refusals: Refusals, now: float) -> bool:
         """Whether the broker takes a job for what another server has; otherwise it is written once more."""

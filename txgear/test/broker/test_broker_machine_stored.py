@@ -187,7 +187,7 @@ class StoredMachine(BrokerMachine):
         for _ in range(min(count, len(self.journal.adding))):
             reply = self.journal.adding[0].reply
             job = self.journal.settle()
-            self.broker.store_events.stored(job, self.now)
+            self.broker.store_events.stored(iter([job]), self.now)
             assert reply.packet == (JOB_CREATED, job.handle)
             if (known := self.known(job)) is not None:
                 self.model.commit(known, self.now)

@@ -174,7 +174,7 @@ class AskedTests(DurableBrokerTestCase):
         later = self.fixture.submit(client)
         self.broker.lifecycle.admit(admitted, self.fixture.now)
         stored.reply = AskedReply(reply.size)
-        self.broker.lifecycle.stored(stored, self.fixture.now)
+        self.broker.lifecycle.stored([stored], self.fixture.now)
         self.assertEqual(queued(later.function.lanes), [admitted, stored, later])
         self.assertEqual((stored.workload, self.fixture.memory), (b"work", 4))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from txgear.broker.loading import named
 from txgear.broker.model import Job
+from txgear.broker.ports import Found
 from txgear.broker.records import WAITING, InOrder, Lane
 from txgear.broker.states import DELAYED, PAGED
-from txgear.broker.stock import Found
 from txgear.protocol.constants import HIGH, NORMAL
 from txgear.test.broker.test_loading import LoadingCase
 

@@ -172,6 +172,11 @@ class RowTests(TableTestCase):
         self.assertEqual((len(self.table), self.table.rows), (2, 0))
         self.assertIs(self.table.by_unique(b"u"), job)
 
+    def test_a_name_that_functions_share(self) -> None:
+        other = self.add(2, b"u", Function(b"other"))
+        self.let_go(1)
+        self.assertIs(self.table.by_unique(b"u"), other)
+
     def test_the_tables_of_very_many_grow_in_different_turns(self) -> None:
         """Nobody is served meanwhile; each of them copies all that it has."""
         for number in range(1, LONG + 2):

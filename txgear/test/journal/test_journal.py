@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from twisted.internet.defer import execute
 
 from txgear import __version__
@@ -418,7 +420,7 @@ class DefectTests(DurableServerTestCase):
     def test_a_broker_that_fails_is_told_of(self) -> None:
         """A defect of ours is in the log, and the store is still asked."""
 
-        def broken(job: Job, now: float) -> None:
+        def broken(jobs: Iterator[Job], now: float) -> None:
             raise ZeroDivisionError
 
         journal = self.fixture.journal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
@@ -346,10 +346,11 @@ class DefectTests(BoundsTestCase):
         self.fixture.journal.begin(listener, server._store_answered, lambda: None, 0)
 
     def test_those_who_submitted_are_answered(self) -> None:
-        def stored(job: Job, now: float) -> None:
-            self.broker.store_events.stored(job, now)
-            if job.number == 2:
-                raise ZeroDivisionError
+        def stored(jobs: Iterator[Job], now: float) -> None:
+            for job in jobs:
+                self.broker.store_events.stored(iter([job]), now)
+                if job.number == 2:
+                    raise ZeroDivisionError
 
         self.broken(stored=stored)
         self.client.tell(submit(), submit(), submit())

@@ -509,7 +509,7 @@ class BrokerFixture:
         """This many of the jobs that are on their way are stored, or all."""
         assert self.journal is not None
         for _ in range(len(self.journal.adding) if count is None else count):
-            self.broker.store_events.stored(self.journal.settle(), self.now)
+            self.broker.store_events.stored(iter([self.journal.settle()]), self.now)
 
     def refuse(self, reason: str = "no") -> Reply:
         """The first that is on its way cannot be stored."""

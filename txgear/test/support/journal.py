@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
@@ -335,8 +335,9 @@ class RecordingListener:
     def trust(self, until: float, now: float) -> None:
         self.told.append(("trust", until, now))
 
-    def stored(self, job: Job, now: float) -> None:
-        self._outcome(job, "stored")
+    def stored(self, jobs: Iterator[Job], now: float) -> None:
+        for job in jobs:
+            self._outcome(job, "stored")
 
     def written(self, numbers: Iterable[int], now: float) -> None:
         self.told.append(("written", sorted(numbers)))

@@ -205,8 +205,7 @@ class LazyJournal:
         for job, record in others:
             is_so = self.listener.joined(job, record, now)
             assert is_so, "it has not ended"
-        for job, _, _ in written.new_jobs.values():
-            self.listener.stored(job, now)
+        self.listener.stored((job for job, _, _ in written.new_jobs.values()), now)
         if written.results:
             self.listener.result_stored(written.results)
         if numbers := {*written.updates, *written.changes}:
