@@ -327,8 +327,8 @@ MUTANTS: Final = (
     Mutant(
         "what is hidden while the sieve is built is not in the new one",
         "journal/sieve.py",
-        "        if self._new is not None and hashed not in self._new:\n",
-        "        if self._new is not None and hashed in self._filters:\n",
+        "        self._hidden, self._late = self._late, Filters(self._bounds)\n",
+        "        self._hidden = Filters(self._bounds)\n",
         "journal.test_sieve",
     ),
     Mutant(

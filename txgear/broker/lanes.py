@@ -377,6 +377,11 @@ class Lanes(Generic[T]):
         overflow = self.overflow.get(item.priority)
         return overflow is None or overflow.may_pass_by(item.place)
 
+    def may_follow(self, item: T, owner: Tenant | None) -> bool:
+        """L{may_pass_by} of an item whose owner has rows; C{False} of another: asked for each that comes."""
+        overflow = self.overflow.get(item.priority)
+        return overflow is not None and owner in overflow.rows and overflow.may_pass_by(item.place)
+
     def add_row(self, item: T, owner: Tenant | None) -> bool:
         """
         An item that was in no place, or is in none any more, is not in memory from now on.

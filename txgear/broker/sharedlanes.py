@@ -419,6 +419,11 @@ class SharedLanes(Generic[T]):
         party = self.parties.get(item.tenant)
         return party is None or party.lanes.may_pass_by(item)
 
+    def may_follow(self, item: T, owner: Tenant | None) -> bool:
+        """As L{Lanes.may_follow}."""
+        party = self.parties.get(owner)
+        return party is not None and party.lanes.may_follow(item, owner)
+
     def add_row(self, item: T, owner: Tenant | None) -> bool:
         """As L{Lanes.add_row}; C{False} as well if it may not be handed out."""
         party = self._party_of(owner)

@@ -194,14 +194,14 @@ class Stock:
         try:
             for job in jobs:
                 lanes = job.function.lanes
-                behind = lanes.overflow and lanes.has_rows(job.priority, job.tenant)
-                if not behind and pager.has_room(job):
+                # What is behind those that are held does not show in the overflow.
+                follows = (lanes.overflow or lanes.held) and lanes.may_follow(job, job.tenant)
+                if not follows and pager.has_room(job):
                     pager.used += job.size
                 elif (
-                    (behind or pager.crowded or lanes.has_rows(job.priority, job.tenant))
-                    and not (changed or self._dispatcher.draining)
+                    not (changed or self._dispatcher.draining)
                     and self._is_free(job, now)
-                    and lanes.may_pass_by(job)
+                    and (follows or (pager.crowded and lanes.may_pass_by(job)))
                 ):
                     self._forget(job, hidden.append)
                     self._passage.pass_by(job, now)

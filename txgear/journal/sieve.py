@@ -4,19 +4,22 @@ Which keys may be those of jobs that are in the store only.
 Nothing can be taken out of such a filter: what has ended stays in it, until it is built anew from what the
 store has. That is done in the background, and once after each start. Meanwhile the old one answers; where
 there is none, each key may be that of such a job.
+
+The store has what stands for a key, and that is in the filters that are built from it. Those of jobs that
+were let go of since have the keys themselves: while there are no others, nothing is to be computed for a
+submit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from rbloom import Bloom
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from txgear.broker.uniques import HASH_BITS, Key, hash_of, hashes_of
+from txgear.broker.uniques import HASH_BITS, Key, hash_of
 from txgear.journal.link import Link
 from txgear.journal.timer import Timer
 
@@ -34,7 +37,7 @@ REPORT_EVERY: Final = 1_000_000
 """Keys after which the log hears how many have been read."""
 
 MOST_ASKED: Final = 10_000
-"""Keys of which is remembered what stands for them, as they are about to be hidden: 2 MB."""
+"""Keys of which is remembered that they are new, as they are about to be hidden: a megabyte."""
 
 MASK: Final = (1 << HASH_BITS) - 1
 """What of a number of the store's stands for the key."""
@@ -65,9 +68,12 @@ BOUNDS: Final = Bounds()
 """Those of a server."""
 
 
-class Filters:
+T = TypeVar("T", bound=Key)
+
+
+class Filters(Generic[T]):
     """
-    Keys, by what stands for them, in as many filters as they need.
+    Keys, or what stands for them, in as many filters as they need.
 
     @ivar keys: how many, of which a few may be counted twice, and a few that it took for others not at all.
     @ivar filters: the filters; none while there are no keys.
@@ -86,32 +92,25 @@ class Filters:
         if first > bounds.capacity:
             self._append(first)
 
-    def __contains__(self, hashed: int) -> bool:
+    def __contains__(self, key: T) -> bool:
         for each in self.filters:  # noqa: SIM110 - for each submit: a generator takes as long as a filter
-            if hashed in each:
+            if key in each:
                 return True
         return False
 
-    def others(self, hashes: Iterable[int]) -> list[int]:
+    def others(self, keys: Iterable[T]) -> list[T]:
         """Those of these that are not in it, each once."""
-        unknown = list(dict.fromkeys(hashes))
+        unknown = list(dict.fromkeys(keys))
         for each in self.filters:
-            unknown = [hashed for hashed in unknown if hashed not in each]
+            unknown = [key for key in unknown if key not in each]
         return unknown
 
-    def add(self, hashed: int) -> None:
-        """Put in one that is not there."""
-        self._make_room()
-        self.filters[-1].add(hashed)
-        self.keys += 1
-        self._room -= 1
-
-    def update(self, hashes: Sequence[int]) -> None:
-        """Put in different ones."""
+    def update(self, keys: Sequence[T]) -> None:
+        """Put in different ones that are not there."""
         first = 0
-        while first < len(hashes):
+        while first < len(keys):
             self._make_room()
-            part = hashes[first : first + self._room]
+            part = keys[first : first + self._room]
             self.filters[-1].update(part)
             self.keys += len(part)
             self._room -= len(part)
@@ -144,85 +143,78 @@ class Sieve:
         self._clock = clock
         self._pause = Timer(clock, turn_ended)
         self._bounds = bounds
-        self._filters = Filters(bounds)
-        # Keys that were asked for lately and are not in the filters, with what stands for them: those of jobs
-        # that are submitted now, and are about to be hidden.
-        self._asked: dict[Key, int] = {}
+        # What stands for the keys that the store had, and the keys that were hidden since.
+        self._read: Filters[int] = Filters(bounds)
+        self._hidden: Filters[Key] = Filters(bounds)
+        # Keys that were asked for lately and are in neither: those of jobs that are submitted now, and are
+        # about to be hidden.
+        self._asked: set[Key] = set()
         # Whether nothing is known of what the store had when the server started, or took over jobs.
         self._blind = False
         # How many of the keys in the filters are those of no job any more, about.
         self._ended = 0
-        # What is being built; up to where, and how many have been read; when they began to wait for others;
-        # and how many had ended before.
-        self._new: Filters | None = None
+        # What is being built, and what is hidden meanwhile; up to where, and how many have been read; when
+        # they began to wait for others; and how many had ended before.
+        self._new: Filters[int] | None = None
+        self._late: Filters[Key] = Filters(bounds)
         self._after = -1
-        self._read = 0
+        self._count = 0
         self._since = 0.0
         self._ended_before = 0
 
+    @property
+    def keys(self) -> int:
+        """How many there are, of which a few may be counted twice, and a few not at all."""
+        return self._read.keys + self._hidden.keys
+
     def hide(self, key: Key) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
-        asked = self._asked.pop(key, None)
-        hashed = hash_of(key) if asked is None else asked
-        if self._new is not None and hashed not in self._new:
-            self._new.add(hashed)
-        if self._blind:
-            return
-        if asked is not None or hashed not in self._filters:
-            self._filters.add(hashed)
-            if len(self._filters.filters) > self._bounds.filters:
-                self._build()
-        elif self._ended > self._ended_before:
-            self._ended -= 1
+        self.hide_all((key,))
 
     def hide_all(self, keys: Iterable[Key]) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
-        asked = self._asked
-        absent: list[int] = []
-        if asked:
-            # Those that were submitted since they were asked for have what stands for them already.
-            others = []
-            for key in keys:
-                if (known := asked.pop(key, None)) is None:
-                    others.append(key)
-                else:
-                    absent.append(known)
-            keys = others
-        hashes = hashes_of(keys)
-        if self._new is not None:
-            self._new.update(self._new.others(chain(absent, hashes)))
+        every = dict.fromkeys(keys)
+        if (new := self._new) is not None:
+            self._late.update([key for key in self._late.others(every) if hash_of(key) not in new])
         if self._blind:
             return
-        self._filters.update(absent)
-        unknown = self._filters.others(hashes)
-        there = len(hashes) - len(unknown)
-        self._ended = max(self._ended - there, min(self._ended, self._ended_before))
-        self._filters.update(unknown)
-        if len(self._filters.filters) > self._bounds.filters:
+        # Those that were submitted since they were asked for are surely new.
+        asked = self._asked
+        absent = [key for key in every if key in asked]
+        asked.difference_update(absent)
+        if len(absent) < len(every):
+            others = [key for key in self._hidden.others(every.keys() - absent) if not self._had(key)]
+            there = len(every) - len(absent) - len(others)
+            self._ended = max(self._ended - there, min(self._ended, self._ended_before))
+            absent += others
+        self._hidden.update(absent)
+        if len(self._read.filters) + len(self._hidden.filters) > self._bounds.filters:
             self._build()
+
+    def _had(self, key: Key) -> bool:
+        """Whether this may be one of those that the store had."""
+        return bool(self._read.filters) and hash_of(key) in self._read
 
     def show(self, key: Key) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
         self._ended += 1
-        if self._ended > self._bounds.ended and 2 * self._ended > self._filters.keys:
+        if self._ended > self._bounds.ended and 2 * self._ended > self.keys:
             self._build()
 
     def may_hide(self, key: Key) -> bool:
         """Part of L{txgear.broker.ports.Journal}."""
         if self._blind:
             return True
-        filters = self._filters.filters
-        if not filters:
-            return False
-        hashed = hash_of(key)
         # For each submit: a call takes as long as a filter.
-        for each in filters:
-            if hashed in each:
+        for each in self._hidden.filters:
+            if key in each:
                 return True
+        if self._read.filters and self._had(key):
+            return True
         asked = self._asked
         if len(asked) >= MOST_ASKED:
             asked.clear()
-        asked[key] = hashed
+        asked.add(key)
         return False
 
     # It is built anew
@@ -244,9 +236,10 @@ class Sieve:
         @param more: how many more keys there may be than are known.
         """
         if self._new is None:
-            self._new = Filters(self._bounds, self._filters.keys - self._ended + more)
+            self._new = Filters(self._bounds, self.keys - self._ended + more)
+            self._late = Filters(self._bounds)
             self._after = -1
-            self._read = 0
+            self._count = 0
             self._since = self._clock.seconds()
             self._ended_before = self._ended
 
@@ -269,16 +262,17 @@ class Sieve:
         new = self._new
         assert new is not None
         new.update(list({number & MASK for number in numbers}))
-        before, self._read = self._read, self._read + len(numbers)
+        before, self._count = self._count, self._count + len(numbers)
         if len(numbers) == self._bounds.page:
             self._after = numbers[-1]
             self._since = self._clock.seconds()
-            if self._blind and before // REPORT_EVERY != self._read // REPORT_EVERY:
-                self.log.info("the uniques of {count} jobs in the store are known", count=self._read)
+            if self._blind and before // REPORT_EVERY != self._count // REPORT_EVERY:
+                self.log.info("the uniques of {count} jobs in the store are known", count=self._count)
             return
-        if self._blind and self._read >= REPORT_EVERY:
-            self.log.info("those of all {count} jobs that have one are known", count=self._read)
-        self._filters, self._new = new, None
+        if self._blind and self._count >= REPORT_EVERY:
+            self.log.info("those of all {count} jobs that have one are known", count=self._count)
+        self._read, self._new = new, None
+        self._hidden, self._late = self._late, Filters(self._bounds)
         self._asked.clear()
         self._blind = False
         self._ended -= self._ended_before

@@ -160,6 +160,13 @@ class RowsTests(SynchronousTestCase):
         self.assertEqual([self.lanes.may_spare(job) for job in (one, two)], [False, True])
         self.assertEqual([self.lanes.may_pass_by(self.job(place)) for place in (1, 4)], [False, True])
 
+    def test_which_can_follow_rows(self) -> None:
+        self.assertFalse(self.lanes.may_follow(self.job(9), None))
+        self.lanes.append_overflow(self.job(5))
+        self.assertFalse(self.lanes.may_follow(self.job(9), None))
+        self.lanes.add_row(self.job(7), None)
+        self.assertEqual([self.lanes.may_follow(self.job(place), None) for place in (4, 8)], [False, True])
+
     def test_when_to_look_for_more(self) -> None:
         for place in range(1, LOW_LEVEL):
             self.queue(place)

@@ -76,6 +76,13 @@ class RowsTests(SharedLanesTestCase):
         self.assertEqual([self.lanes.may_spare(job) for job in jobs], [False, True])
         self.assertEqual([self.lanes.may_pass_by(job) for job in (early, self.job(self.a))], [False, True])
 
+    def test_which_can_follow_rows(self) -> None:
+        self.assertFalse(self.lanes.may_follow(self.job(self.a), self.a))
+        self.lanes.add_row(self.job(self.a), self.a)
+        self.add(self.b)
+        follows = [self.lanes.may_follow(self.job(tenant), tenant) for tenant in (self.a, self.b)]
+        self.assertEqual(follows, [True, False])
+
     def test_one_that_comes_late(self) -> None:
         """It is before those of its party that have come meanwhile."""
         early, late = self.queued(self.a), self.queued(self.b)
