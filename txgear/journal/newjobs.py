@@ -88,6 +88,11 @@ class NewJobs:
         """How many are on their way; those count that were refused while they were at the store."""
         return len(self.waiting) + len(self._in_flight)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody waits for those that are at the store, or were when it was lost."""
+        return any(not pending.settled for pending in self._in_flight.values())
+
     def numbers_in_flight(self) -> list[int]:
         """The numbers of the jobs that are at the store, and may be in it or not once that has failed."""
         return list(self._in_flight)

@@ -255,8 +255,8 @@ class Writes:
 
     def _written(self, refusals: Refusals) -> None:
         in_flight, self._in_flight = self._in_flight, WriteBuffer()
-        self.answered()
         again = self.jobs.written(refusals, self._clock.seconds())
+        self.answered()
         if again:
             self._buffer.restore(in_flight.of(again, refusals.passed.keys()))
         if in_flight.results:
@@ -305,9 +305,12 @@ class Writes:
         self._jobs_refused = 0
 
     def answered(self) -> None:
-        """The store has answered: those who are left have their time from now on."""
+        """
+        The store has answered, or those are told who have asked it: those who are left have their time from
+        now on. Some may have submitted what was at the store when that was lost.
+        """
         self.deadline.cancel()
-        if self._is_asked():
+        if self.jobs.is_waited_for or self._is_asked():
             self.deadline.start(self.patience)
 
     def reopened(self, known: set[int]) -> None:

@@ -136,6 +136,19 @@ class TroubleTests(JournalTestCase):
         self.thread.run_all()
         self.assertEqual((self.take(), self.listener.take()), ([(2, [2])], []))
 
+    def test_it_is_lost_with_new_jobs(self) -> None:
+        """Who submitted them waits no longer than for any batch, though nobody asks any more."""
+        self.store.fail("write", GONE)
+        self.store.fail("open", GONE, times=100)
+        self.journal.add(*new_job(10))
+        self.journal.turn_ended()
+        self.ask(1)
+        self.thread.run()
+        self.thread.run()
+        self.assertEqual((self.take(), self.listener.take()), ([(1, None)], []))
+        self.clock.advance(TIMEOUT)
+        self.assertEqual(self.listener.take(), [("refused", 10, "the connection is gone")])
+
     def test_one_loss_is_not_heard(self) -> None:
         self.store.fail("rows", GONE)
         self.ask(1, 2)
