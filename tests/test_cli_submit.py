@@ -510,7 +510,7 @@ def test_refused_by_rules(start_server: Servers, tmp_path: Path) -> None:
     secret = tmp_path / "token"
     secret.write_text(f"{token}\n")
     done = submit(server, "mail.send", "-b", "x")
-    assert_one_line(done, "submit")
+    assert_one_line(done, "the server refused it: ")
     assert done.returncode == 4
     as_shop = ["-b", "--token-file", str(secret)]
     one_handle(submit(server, "mail.send", *as_shop, "x"))

@@ -278,7 +278,9 @@ class TextView(View):
         self._end_line(ticket)
         # Why there is no server is said once, at the end.
         if outcome != "unsent":
-            self.say(f"{about(ticket)}{outcome}: {why}" if why else f"{about(ticket)}{outcome}")
+            # What the server says may be what its database has said to it, "connection refused" for instance.
+            said = "the server refused it" if outcome == "refused" else outcome
+            self.say(f"{about(ticket)}{said}: {why}" if why else f"{about(ticket)}{said}")
 
     def _interrupted(self, tickets: Sequence[Ticket], place: str) -> None:
         waiting = [ticket for ticket in tickets if ticket.handle]
