@@ -63,6 +63,15 @@ class WritingTests(SynchronousTestCase):
             r"(SELECT X'01' AS value UNION ALL SELECT 'it\'s' UNION ALL SELECT 3)",
         )
 
+    def test_a_table_of_mariadb(self) -> None:
+        """It has rows by themselves, which MySQL writes in another way."""
+        self.connection.server_version = "5.5.5-10.11.19-MariaDB-0+deb12u1"
+        self.assertEqual(self.written("(%s) AS t", Selected([1])), "(SELECT 1 AS value) AS t")
+        self.assertEqual(
+            self.written("(%s)", Selected([b"\x01", "it's", 3])),
+            r"(SELECT X'01' AS value UNION ALL VALUES ('it\'s'), (3))",
+        )
+
     def test_others_are_left_to_the_driver(self) -> None:
         self.assertEqual(self.written("%s", Values(["it's %s", True, Kind.ONE])), r"'it\'s %s', 1, '1'")
         self.assertEqual(self.written("%s", "it's"), r"'it\'s'")
