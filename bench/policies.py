@@ -44,6 +44,8 @@ def main() -> None:
     unknown = [name for name in wanted if not any(name in scenarios for scenarios in kinds.values())]
     if unknown:
         parser.error(f"no scenario is called {', '.join(unknown)}")
+    if "drain" in wanted and "accept" not in wanted[: wanted.index("drain")]:
+        parser.error("drain takes what accept has left: that is to come before it")
     figures = {}
     with tempfile.TemporaryDirectory(prefix="txgear-policies-") as folder:
         config = Path(folder) / "policies.toml"

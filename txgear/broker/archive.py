@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
     from txgear.broker.records import JobRecord, Lane, Question
-    from txgear.broker.shelves import LaneRows, Shelf
+    from txgear.broker.shelves import Counted, LaneRows, Shelf
     from txgear.broker.timers import Timers
     from txgear.broker.uniques import Key
 
@@ -140,9 +140,9 @@ class Archive:
         """Whether the unique of a job that has ended, maybe at another server, is not free yet."""
         return self._takes_unique(job, history_of(job), now)
 
-    def shelf(self, function: Function, dead: bool) -> Shelf:
-        """The dead of a function that are not set aside, or the others that are kept of it."""
-        return self.ended.shelf(function, dead)
+    def shelf(self, function: Function) -> Shelf:
+        """The dead of a function that are not set aside."""
+        return self.ended.shelf(function)
 
     # Keeping
 
@@ -163,7 +163,7 @@ class Archive:
             if persistence.clustered and job.key is not None:
                 self._name(job, History(), now)
         if bounds.jobs or bounds.bytes:
-            self._make_room(self.ended.shelf(job.function, dead=False), bounds, now)
+            self._make_room(self.ended.results(job.function), bounds, now)
         if self.ended.own.jobs:
             self._make_room(self.ended.own, self._functions.policies.ceiling, now)
 
@@ -203,9 +203,9 @@ class Archive:
             policy = job.function.policy or CLASSIC
             bounds = policy.dead if dead else policy.results or bounds
             if bounds.jobs or bounds.bytes:
-                shelf = self.ended.shelf_of(job)
-                if shelf is not None:
-                    self._make_room(shelf, bounds, now)
+                counted = self.ended.counted(job)
+                if counted is not None:
+                    self._make_room(counted, bounds, now)
         if (own := self.ended.own).jobs:
             self._make_room(own, self._functions.policies.ceiling, now)
 
@@ -234,7 +234,7 @@ class Archive:
 
     # Making room
 
-    def _make_room(self, shelf: Shelf, bounds: Retention, now: float) -> None:
+    def _make_room(self, shelf: Counted, bounds: Retention, now: float) -> None:
         """
         The oldest make room where there are too many. What is not in memory is read for that: until it is,
         there may be more.
@@ -253,7 +253,7 @@ class Archive:
 
         self.load_oldest(shelf.lanes.values(), shelf.excess(bounds), done, now)
 
-    def _give_up(self, shelf: Shelf, bounds: Retention, up_to: int, now: float) -> bool:
+    def _give_up(self, shelf: Counted, bounds: Retention, up_to: int, now: float) -> bool:
         """
         The oldest are forgotten; but a unique that is taken stays taken, as far as a function's bounds go.
 
@@ -384,7 +384,7 @@ class Archive:
         @raise QueueError: there is no room for it.
         """
         bounds = (function.policy or CLASSIC).dead
-        shelf = self.shelf(function, dead=True)
+        shelf = self.shelf(function)
         if jobs and 0 < bounds.jobs < shelf.count + jobs:
             text = f"There is no room among the dead of the function: it keeps {bounds.jobs}"
             raise QueueError(text, why=QUEUE_FULL)
@@ -462,13 +462,12 @@ class Archive:
             return self.ended.next_due()
         if self._persistence.backlogged:
             return now + PAUSE
-        due = self.ended.due
         for _ in range(BATCH):
-            job = due.pop_due(now)
+            job = self.ended.pop_due(now)
             if job is None:
                 break
             self.forget(job)
-        go_on = due.next_due()
+        go_on = self.ended.next_due()
         self.behind = go_on <= now
         return go_on
 

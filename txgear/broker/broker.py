@@ -588,7 +588,7 @@ class Broker:
         if job.history is None and job.function.policy is None:
             self._end(job, DONE, now)
         else:
-            self.lifecycle.finish(job, DONE, now, result)
+            self.lifecycle.done(job, now, result)
 
     def work_fail(self, worker: Peer, handle: bytes, now: float) -> None:
         """

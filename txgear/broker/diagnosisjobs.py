@@ -327,7 +327,7 @@ def died(case: Case) -> Iterator[Finding]:
     """Jobs have failed for good, and are kept for somebody to look at."""
     if not case.function.kept:
         return
-    shelf = case.broker.archive.shelf(case.function, dead=True)
+    shelf = case.broker.archive.shelf(case.function)
     jobs, last = shelf.count, shelf.last
     if not jobs:
         return

@@ -1,22 +1,23 @@
 """
-A container of jobs that have ended: by number, by unique, and by function on shelves with their bounds; the
-dead by why they are, and those that are set aside. Of those that are not in memory it is known how many there
-are.
+A container of jobs that have ended: by number, by unique, and by function with their bounds, the dead beside
+those of which results are kept; the dead by why they are, and those that are set aside. Of those that are not
+in memory it is known how many there are.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from math import inf
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
 from txgear.broker.endednames import EndedNames
 from txgear.broker.records import ASIDE, KEPT, NAMED, OWN, Lane
 from txgear.broker.records import DEAD as DEAD_KIND
+from txgear.broker.results import Results, Run
 from txgear.broker.reviews import Reviews
-from txgear.broker.shelves import LaneRows, Shelf
+from txgear.broker.shelves import Counted, LaneRows, Shelf
 from txgear.broker.states import DEAD
 from txgear.broker.timerqueue import TimerQueue
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _KIND_OF: Final = {reason: DEAD_KIND + index for index, reason in enumerate(DEAD_REASONS)}
 
 MOST_FRESH: Final = 1000
-"""Jobs that have just ended and are not put away yet, at the most: that takes half a millisecond."""
+"""Jobs that have just ended and are not known by their uniques yet, at the most: that takes 0.2 ms."""
 
 
 def lane_of(job: Job, kind: int) -> Lane:
@@ -54,7 +55,7 @@ class EndedJobs:
         "_dead",
         "_due",
         "_fresh",
-        "_fresh_due",
+        "_going",
         "_kept",
         "_lanes",
         "_names",
@@ -71,13 +72,15 @@ class EndedJobs:
         self.own = Shelf()
         self.groups = DeadGroups()
         self.reviews = Reviews()
-        self._due: TimerQueue[Job] = TimerQueue()
+        # When they are to be forgotten: the results of a function by their runs, others one by one.
+        self._due: TimerQueue[Job | Run] = TimerQueue()
+        # The run of which some are being forgotten.
+        self._going: Run | None = None
         self._names = EndedNames()
-        # Those that are on no shelf yet, in the order of their ends; and no later than when one is to go.
+        # Those that are not known by their uniques yet, in the order of their ends.
         self._fresh: dict[int, Job] = {}
-        self._fresh_due = inf
         self._dead: defaultdict[Function, Shelf] = defaultdict(Shelf)
-        self._kept: defaultdict[Function, Shelf] = defaultdict(Shelf)
+        self._kept: defaultdict[Function, Results] = defaultdict(partial(Results, self._due))
         self._lanes: dict[Lane, LaneRows] = {}
 
     @property
@@ -91,83 +94,88 @@ class EndedJobs:
         self.put_away()
         return self._names
 
-    @property
-    def due(self) -> TimerQueue[Job]:
-        """When those in memory are to be forgotten."""
-        self.put_away()
-        return self._due
-
     def next_due(self) -> float:
         """When the first of those in memory is to be forgotten, or earlier; infinite for never."""
-        return min(self._due.next_due(), self._fresh_due)
+        due = self._due.next_due()
+        for job in self._going.jobs.values() if self._going is not None else ():
+            return min(due, job.due)
+        return due
 
-    def shelf(self, function: Function, dead: bool) -> Shelf:
-        """The dead of a function that are not set aside, or the others that are kept of it."""
-        self.put_away()
-        return (self._dead if dead else self._kept).get(function) or Shelf()
+    def pop_due(self, now: float) -> Job | None:
+        """
+        One whose time has come, which is still here: whoever asks is to L{remove} it.
 
-    def shelf_of(self, job: Job) -> Shelf | None:
-        """The one on which a job stands that counts for the bounds of its function."""
-        self.put_away()
-        shelf = (self._dead if job.state == DEAD else self._kept).get(job.function)
+        @return: C{None} if there is none, or if a great many have to be put in order before; L{next_due}
+            is not in the future then.
+        """
+        while True:
+            run = self._going
+            if run is None:
+                due = self._due.pop_due(now)
+                if not isinstance(due, Run):
+                    return due
+                run = self._going = due
+            for job in run.jobs.values():
+                if job.due <= now:
+                    return job
+                self._due.add(run, job.due)
+                break
+            self._going = None
+
+    def shelf(self, function: Function) -> Shelf:
+        """The dead of a function that are not set aside."""
+        return self._dead.get(function) or Shelf()
+
+    def results(self, function: Function) -> Results:
+        """The others that are kept of it; those not counted of which only the uniques are."""
+        return self._kept.get(function) or Results(self._due)
+
+    def counted(self, job: Job) -> Counted | None:
+        """Those among which a job counts for the bounds of its function."""
+        if job.state != DEAD:
+            return None if job.run is None else self._kept[job.function]
+        shelf = self._dead.get(job.function)
         return shelf if shelf is not None and job.number in shelf.jobs else None
 
     def dead(self, function: Function) -> int:
         """How many of a function are dead, those that are set aside included."""
-        return self.reviews.count(function) + self.shelf(function, dead=True).count
+        return self.reviews.count(function) + self.shelf(function).count
 
     def kind_of(self, job: Job) -> int:
         """As what the store counts a job that is here; see L{txgear.broker.records}."""
-        number = job.number
-        self.put_away()
         if job.state != DEAD:
-            shelf = self._kept.get(job.function)
-            kind = KEPT if shelf is not None and number in shelf.jobs else NAMED
+            kind = NAMED if job.run is None else KEPT
         elif self.reviews.of(job) is not None:
             return ASIDE
         else:
             kind = _KIND_OF[self.groups.reason_of(job)]
-        return kind | OWN if number in self.own.jobs else kind
+        return kind | OWN if job.number in self.own.jobs else kind
 
     def keep(self, job: Job, until: float) -> None:
         """
         Keep a job that has ended otherwise than dead, as its function's policy says, with its result. It is
-        put where it will be looked for when somebody looks, or with many others: with a store most are not
-        here any more by then.
+        found by its unique when somebody looks, or with many others: with a store most are not here any more
+        by then.
 
         @param until: when it is to be forgotten, by the server's time.
         """
-        self.jobs[job.number] = self._fresh[job.number] = job
-        job.due = until
-        job.function.kept += 1
-        # Without min, which is a call more for each job.
-        self._fresh_due = until if until < self._fresh_due else self._fresh_due
-        if len(self._fresh) >= MOST_FRESH:
+        function, fresh = job.function, self._fresh
+        self.jobs[job.number] = fresh[job.number] = job
+        function.kept += 1
+        self._kept[function].add(job, until)
+        if len(fresh) >= MOST_FRESH:
             self.put_away()
 
     def put_away(self) -> None:
-        """Put those that have just ended on their shelves, and wherever else they are found."""
-        if not self._fresh:
-            return
+        """Have those that have just ended be found by their uniques."""
         names, last = self._names, self._names.last.jobs
-        function: Function | None = None
-        shelf: Shelf | None = None
-        for number, job in self._fresh.items():
-            if job.function is not function:
-                function = job.function
-                shelf = self._kept.get(function)
-            if shelf is None:
-                shelf = self._kept[job.function] = Shelf()
-            shelf.jobs[number] = job
-            shelf.bytes += job.size
+        for job in self._fresh.values():
             if (key := job.key) is not None:
                 if key in last:
                     names.add(job, key)
                 else:
                     last[key] = job
-        self._due.add_all(self._fresh.values())
         self._fresh.clear()
-        self._fresh_due = inf
 
     def add(
         self,
@@ -189,21 +197,22 @@ class EndedJobs:
         """
         self.put_away()
         self.jobs[job.number] = job
-        self._due.add(job, until)
         job.function.kept += 1
+        job.run = None
+        if counted and job.state != DEAD:
+            self._kept[job.function].add(job, until)
+        else:
+            self._due.add(job, until)
         if aside is not None:
             self.reviews.add(job, aside)
         else:
-            self._put_up(job, counted, own, reason)
+            self._put_up(job, own, reason)
         if job.key is not None:
             self._names.add(job, job.key)
 
-    def _put_up(self, job: Job, counted: bool, own: bool, reason: str) -> None:
+    def _put_up(self, job: Job, own: bool, reason: str) -> None:
         """On its shelves."""
-        if job.state == DEAD:
-            kind = _KIND_OF[reason]
-        else:
-            kind = KEPT if counted else NAMED
+        kind = _KIND_OF[reason] if job.state == DEAD else NAMED
         for shelf in self._shelves(job.function, kind | OWN if own else kind):
             shelf.add(job)
         if job.state == DEAD:
@@ -211,25 +220,29 @@ class EndedJobs:
             shelf.last = max(shelf.last, job.since)
 
     def _shelves(self, function: Function, kind: int) -> Iterator[Shelf]:
-        """Those on which jobs of this kind stand; made where there is none."""
+        """The shelves on which jobs of this kind stand; made where there is none."""
         if kind & OWN:
             yield self.own
             kind -= OWN
         if kind >= DEAD_KIND:
             yield self._dead[function]
             yield self.groups.group(function, DEAD_REASONS[kind - DEAD_KIND])
-        elif kind == KEPT:
+
+    def _all_counted(self, function: Function, kind: int) -> Iterator[Counted]:
+        """The same, and its results, for which there is no shelf."""
+        yield from self._shelves(function, kind)
+        if kind & ~OWN == KEPT:
             yield self._kept[function]
 
     def _tidy(self, function: Function, kind: int) -> None:
-        """Something has left the shelves for this kind: one may be empty."""
+        """Something of this kind has left: there may be none any more."""
         kind &= ~OWN
         if kind >= DEAD_KIND:
             self.groups.tidy(function, DEAD_REASONS[kind - DEAD_KIND])
-        if kind >= DEAD_KIND or kind == KEPT:
-            shelves = self._kept if kind == KEPT else self._dead
-            if not shelves[function].count:
-                del shelves[function]
+            if not self._dead[function].count:
+                del self._dead[function]
+        elif kind == KEPT and not self._kept[function].count:
+            del self._kept[function]
 
     def set_aside(self, job: Job, aside: Aside) -> None:
         """A dead job is in a review from now on, and in no other."""
@@ -239,7 +252,7 @@ class EndedJobs:
     def give_back(self, job: Job, own: bool, reason: str) -> None:
         """A dead job is in no review any more; for all bounds it is the last one that died."""
         self.reviews.remove(job)
-        self._put_up(job, True, own, reason)
+        self._put_up(job, own, reason)
 
     def _take_down(self, job: Job) -> None:
         """Off all shelves, and out of its review."""
@@ -248,26 +261,26 @@ class EndedJobs:
         kind = self.kind_of(job)
         for shelf in self._shelves(job.function, kind):
             shelf.remove(job)
+        if kind & ~OWN == KEPT:
+            self._kept[job.function].remove(job)
         self._tidy(job.function, kind)
 
     def remove(self, job: Job) -> None:
         """Keep this one no more."""
-        self.put_away()
-        number, function = job.number, job.function
+        number, function, key = job.number, job.function, job.key
         del self.jobs[number]
-        self._due.discard(job)
-        shelf = self._kept.get(function)
-        if shelf is not None and number in shelf.jobs and number not in self.own.jobs:
-            # As nearly each: it is on this shelf alone.
-            del shelf.jobs[number]
-            shelf.bytes -= job.size
-            if not shelf.count:
+        if job.state != DEAD and job.run is not None and number not in self.own.jobs:
+            # As nearly each: it is nowhere else.
+            results = self._kept[function]
+            results.remove(job)
+            if not results.count:
                 del self._kept[function]
         else:
             self._take_down(job)
+            self._due.discard(job)
         function.kept -= 1
-        if job.key is not None:
-            self._names.remove(job, job.key)
+        if self._fresh.pop(number, None) is None and key is not None:
+            self._names.remove(job, key)
 
     def correct(self, job: Job, key: Key | None, size: int) -> None:
         """A dead job has got another workload."""
@@ -287,10 +300,11 @@ class EndedJobs:
 
     def drop_result(self, job: Job) -> None:
         """Nothing is left of this one but that it has ended, and how; it counts no more for any bounds."""
-        shelf = self.shelf_of(job)
-        if shelf is not None:
-            shelf.remove(job)
+        if job.run is not None:
+            until = job.due
+            self._kept[job.function].remove(job)
             self._tidy(job.function, KEPT)
+            self._due.add(job, until)
         if job.number in self.own.jobs:
             self.own.bytes -= job.size
         job.size = 0
@@ -321,53 +335,42 @@ class EndedJobs:
         kind = rows.lane.kind
         if kind == ASIDE:
             self.reviews.count_rows(function, rows)
-        for shelf in self._shelves(function, kind):
-            shelf.count_rows(rows, count, size)
+        for counted in self._all_counted(function, kind):
+            counted.count_rows(rows, count, size)
         if not rows.count:
             del self._lanes[rows.lane]
 
     def let_go(self, jobs: Iterable[Job]) -> None:
         """These are not in memory any more."""
-        own, discard, forget, fresh = self.own.jobs, self._due.discard, self._names.remove, self._fresh
+        own, forget, fresh = self.own.jobs, self._names.remove, self._fresh
         function: Function | None = None
         tenant: Tenant | None = None
-        shelf: Shelf | None = None
         rows: LaneRows | None = None
         for job in jobs:
             number, place = job.number, job.place
-            if job.function is not function or job.tenant is not tenant:
-                function, tenant, rows = job.function, job.tenant, None
-                shelf = self._kept.get(function)
-            new = number in fresh
-            if new and shelf is None:
-                shelf = self._kept[function] = Shelf()
-            if shelf is None or number in own or not (new or number in shelf.jobs):
-                self.add_rows(function, lane_of(job, self.kind_of(job)), 1, job.size, place - 1)
+            if job.state == DEAD or job.run is None or number in own:
+                self.add_rows(job.function, lane_of(job, self.kind_of(job)), 1, job.size, place - 1)
                 self.remove(job)
                 function = None
                 continue
-            # As nearly each that is kept: it stays on its shelf, where it is counted as it was.
-            if rows is None:
+            # As nearly each: it stays among its function's, where it is counted as it was.
+            if rows is None or job.function is not function or job.tenant is not tenant:
+                function, tenant = job.function, job.tenant
+                results = self._kept[function]
                 lane = lane_of(job, KEPT)
                 rows = self._lanes.get(lane)
                 if rows is None:
-                    rows = self._lanes[lane] = shelf.lanes[lane] = LaneRows(lane, place - 1)
+                    rows = self._lanes[lane] = results.lanes[lane] = LaneRows(lane, place - 1)
             if rows.read_to >= place:
                 rows.read_to = place - 1
             rows.count += 1
             rows.bytes += job.size
-            shelf.rows += 1
+            results.rows += 1
+            results.remove(job)
+            results.bytes += job.size
             self.rows += 1
             del self.jobs[number]
-            if new:
-                # Nor was it anywhere else.
-                del fresh[number]
-                shelf.bytes += job.size
-                job.due = 0.0
-                continue
-            del shelf.jobs[number]
-            discard(job)
-            if job.key is not None:
+            if fresh.pop(number, None) is None and job.key is not None:
                 forget(job, job.key)
 
     def take_in(self, job: Job, until: float, kind: int, aside: Aside | None) -> None:
@@ -381,8 +384,8 @@ class EndedJobs:
         plain = kind & ~OWN
         reason = DEAD_REASONS[plain - DEAD_KIND] if plain >= DEAD_KIND else UNKNOWN
         self.add(job, until, plain != NAMED, kind != plain, reason, aside if plain == ASIDE else None)
-        for shelf in self._shelves(job.function, kind):
-            shelf.mix()
+        for counted in self._all_counted(job.function, kind):
+            counted.mix()
         if job.key is not None:
             self._names.sort(job.function, job.key)
         # Where the store has more than it has counted it is one more.
@@ -405,19 +408,26 @@ class EndedJobs:
         for job in self.jobs.values():
             missing = job.function.kept - kept[job.function]
             assert missing >= 0 if self.rows else not missing, (job.function, missing)
+        alone = sum(job.state == DEAD or job.run is None for job in self.jobs.values())
+        runs = {job.run for job in self.jobs.values() if job.state != DEAD and job.run is not None}
+        if self._going is not None:
+            runs.discard(self._going)
+        assert len(self._due) == alone + len(runs), (len(self._due), alone, runs)
         fresh = self._fresh
-        assert len(self._due) + len(fresh) == len(self.jobs), (len(self._due), len(fresh), len(self.jobs))
         for number, job in fresh.items():
             assert self.jobs[number] is job, job
             assert job.state != DEAD, job
-            assert self._fresh_due <= job.due, job
-        for dead, shelves in ((True, self._dead), (False, self._kept)):
-            for function, shelf in shelves.items():
-                self._check_shelf(shelf)
-                for job in shelf.jobs.values():
-                    assert job.function is function, job
-                    assert dead == (job.state == DEAD), job
-                    assert self.reviews.of(job) is None, job
+        for function, results in self._kept.items():
+            results.check_all(function)
+            self._check_lanes(results)
+        there = sum(results.there for results in self._kept.values())
+        assert there == sum(job.state != DEAD and job.run is not None for job in self.jobs.values()), there
+        for function, shelf in self._dead.items():
+            self._check_shelf(shelf)
+            for job in shelf.jobs.values():
+                assert job.function is function, job
+                assert job.state == DEAD, job
+                assert self.reviews.of(job) is None, job
         if self.own.count:
             self._check_shelf(self.own)
         dead_jobs = [job for job in self.jobs.values() if job.state == DEAD]
@@ -425,7 +435,7 @@ class EndedJobs:
         self.reviews.check()
         for function in {job.function for job in dead_jobs}:
             found = sum(job.function is function for job in dead_jobs)
-            rows = self.shelf(function, dead=True).rows + self.reviews.rows(function)
+            rows = self.shelf(function).rows + self.reviews.rows(function)
             assert self.dead(function) == found + rows, function
         for review in self.reviews.by_name.values():
             for number, job in review.jobs.items():
@@ -436,11 +446,11 @@ class EndedJobs:
         assert len(self._names) == named, (len(self._names), named)
 
     def _check_shelf(self, shelf: Shelf) -> None:
-        assert shelf.count, shelf
-        sizes = sum(job.size for job in shelf.jobs.values()), sum(rows.bytes for rows in shelf.lanes.values())
-        assert shelf.bytes == sum(sizes), (shelf.bytes, sizes)
-        assert shelf.rows == sum(rows.count for rows in shelf.lanes.values()), shelf.lanes
-        for lane, rows in shelf.lanes.items():
-            assert self._lanes[lane] is rows, lane
+        shelf.check(shelf.jobs.values())
+        self._check_lanes(shelf)
         for number, job in shelf.jobs.items():
             assert self.jobs[number] is job, job
+
+    def _check_lanes(self, counted: Counted) -> None:
+        for lane, rows in counted.lanes.items():
+            assert self._lanes[lane] is rows, lane

@@ -596,6 +596,30 @@ class Lifecycle:
         if history is not None:
             history.notify(outcome, data or b"", last, complete=data is not None)
 
+    def done(self, job: Job, now: float, result: Data) -> None:
+        """The job is done, and what its policy says is kept of it: the same as with L{finish}."""
+        policy = job.function.policy or CLASSIC
+        bounds = policy.results
+        if (
+            job.history is not None
+            or bounds is None
+            or bounds.keep <= policy.unique_for
+            or 0 < bounds.bytes < len(result)
+            or not job.background
+            or self._persistence.keeps
+        ):
+            self.finish(job, DONE, now, result)
+            return
+        # As in finish, where nearly each that is kept in memory only is asked for what it cannot have.
+        last = bytes(result)
+        self._dispatcher.leave(job, now)
+        counts = job.function.counts
+        counts.completed += 1
+        counts.ended = now
+        job.state = TO_ENDED[DONE][job.state]
+        self._table.remove(job)
+        self._archive.keep_result(job, bounds, bounds.keep, last, now)
+
     def end(self, job: Job, outcome: int, now: float, result: Data = b"", reason: str = "") -> None:
         """The job is over, and nothing is kept of it; the same as with L{finish}."""
         # As in finish, which is to be one call, too.

@@ -167,7 +167,7 @@ def _shelves(
             groups = ended.groups.of(function)
             yield from (group.jobs for reason, group in groups.items() if reason in search.reason)
         else:
-            yield ended.shelf(function, dead=True).jobs
+            yield ended.shelf(function).jobs
 
 
 def kept(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Selection:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from txgear.broker.history import History
     from txgear.broker.limits import Throttle
     from txgear.broker.quickacks import QuickAcks
+    from txgear.broker.results import Run
     from txgear.broker.tenants import Tenant
     from txgear.broker.uniques import Key
     from txgear.policies import Policy
@@ -147,6 +148,8 @@ class Job:
     @ivar history: what it has beyond the classic protocol, or C{None}.
     @ivar archived: what was its history, of a job that has ended and is kept; there for these only. Empty
         where that was not made yet, as nothing is to be said but that its result is kept.
+    @ivar run: with which others of its function it is kept, of a job that has ended and is kept; there for
+        these only. C{None} for the dead, and where only the unique is kept.
     @ivar priority: L{constants.HIGH}, C{NORMAL} or C{LOW}.
     @ivar reducer: the reducer's name for a worker that grabs with GRAB_JOB_ALL, or empty.
     @ivar background: true if it is to be done even when no client waits for it.
@@ -180,6 +183,7 @@ class Job:
         "reducer",
         "reply",
         "retries",
+        "run",
         "since",
         "size",
         "state",
@@ -221,6 +225,7 @@ class Job:
         self.tenant: Tenant | None = None
         self.since: float
         self.archived: bytes
+        self.run: Run | None
         self.state = NEW
         self.clients: tuple[()] | tuple[Peer] | Crowd = ()
         self.worker: Peer | None = None

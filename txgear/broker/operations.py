@@ -308,7 +308,7 @@ class Operations:
         function = self._functions.by_name.get(name)
         if function is None:
             return 0
-        shelf = self._archive.shelf(function, dead=True)
+        shelf = self._archive.shelf(function)
         if self._persistence.keeps:
             last = self._table.last_number
             self._run_in_pieces(self._to_first_dead(function, last, do), now)
@@ -318,7 +318,7 @@ class Operations:
         def each() -> BulkTask:
             later = yield
             for job in dead:
-                if job.number in self._archive.shelf(function, dead=True).jobs:
+                if job.number in self._archive.shelf(function).jobs:
                     do(job, later)
                 later = yield
 
@@ -332,13 +332,13 @@ class Operations:
         @param last: the places of those that are meant are not higher.
         """
         now = yield
-        shelf = self._archive.shelf(function, dead=True)
+        shelf = self._archive.shelf(function)
 
         def done(up_to: int | None, later: float) -> None:
             if up_to is None:
                 self.rest(self._to_first_dead(function, last, do), later + PATIENCE)
                 return
-            found = islice(self._archive.shelf(function, dead=True).in_order(), PAGE)
+            found = islice(self._archive.shelf(function).in_order(), PAGE)
             dead = [job for job in found if job.place <= min(up_to, last)]
             for job in dead:
                 do(job, later)

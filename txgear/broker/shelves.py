@@ -5,8 +5,9 @@ store that are not.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from math import ceil, inf
 from typing import TYPE_CHECKING, Final
@@ -39,51 +40,36 @@ class LaneRows:
         self.read_to = read_to
 
 
-class Shelf:
+class Counted(ABC):
     """
-    Some that count together: of one function the dead, those of them that died of one thing, or the others;
-    or those of all functions that are kept by settings of their own.
+    Some that count together, in the order of their ends.
 
-    @ivar jobs: those in memory, by number; see L{in_order}.
-    @ivar rows: how many there are besides, and
+    @ivar rows: how many there are that are not in memory, and
     @ivar lanes: in which lanes of the store those are; only where there is one.
     @ivar bytes: the sum of the sizes of all.
-    @ivar last: when the last of the dead here has died, by the server's time; 0.0 where that is not known.
     @ivar asked: whether somebody waits for the store to make room here.
     """
 
-    __slots__ = ("_mixed", "asked", "bytes", "jobs", "lanes", "last", "rows")
+    __slots__ = ("asked", "bytes", "lanes", "rows")
 
     def __init__(self) -> None:
-        # The oldest leave: in a plain dict whoever looks for the first passes over their holes.
-        self.jobs: OrderedDict[int, Job] = OrderedDict()
         self.rows = 0
         self.lanes: dict[Lane, LaneRows] = {}
         self.bytes = 0
-        self.last = 0.0
         self.asked = False
-        self._mixed = False
 
     @property
+    @abstractmethod
     def count(self) -> int:
         """How many there are."""
-        return len(self.jobs) + self.rows
 
-    def add(self, job: Job) -> None:
-        """One more, which has just ended; its size is to stay as it is."""
-        self.jobs[job.number] = job
-        self.bytes += job.size
+    @abstractmethod
+    def mix(self) -> None:
+        """The last one that was added did not end after all others."""
 
-    def remove(self, job: Job) -> bool:
-        """
-        One less, if it is here and in memory.
-
-        @return: whether it was.
-        """
-        if self.jobs.pop(job.number, None) is None:
-            return False
-        self.bytes -= job.size
-        return True
+    @abstractmethod
+    def in_order(self) -> Iterable[Job]:
+        """Those in memory, in the order of their ends; this must not change while they are looked at."""
 
     def count_rows(self, rows: LaneRows, count: int, size: int) -> None:
         """
@@ -98,24 +84,6 @@ class Shelf:
             self.lanes[rows.lane] = rows
         else:
             self.lanes.pop(rows.lane, None)
-
-    def mix(self) -> None:
-        """The last one that was added did not end after all others."""
-        self._mixed = True
-
-    def in_order(self) -> Collection[Job]:
-        """Those in memory, in the order of their ends; this must not change while they are looked at."""
-        if self._mixed:
-            # Of jobs that a store has places say in which order they have ended.
-            for number, _ in sorted(self.jobs.items(), key=lambda item: item[1].place):
-                self.jobs.move_to_end(number)
-            self._mixed = False
-        return self.jobs.values()
-
-    def newest(self) -> Iterator[Job]:
-        """Those in memory, the last that ended first."""
-        self.in_order()
-        return reversed(self.jobs.values())
 
     # Bounds
 
@@ -148,6 +116,73 @@ class Shelf:
                 count -= 1
                 size -= job.size
         return found
+
+    def check(self, jobs: Iterable[Job]) -> None:
+        """
+        Is each that is here counted?
+
+        @param jobs: those in memory.
+        @raise AssertionError: one is not.
+        """
+        assert self.count, self
+        sizes = sum(job.size for job in jobs), sum(rows.bytes for rows in self.lanes.values())
+        assert self.bytes == sum(sizes), (self.bytes, sizes)
+        assert self.rows == sum(rows.count for rows in self.lanes.values()), self.lanes
+
+
+class Shelf(Counted):
+    """
+    Some that are found by their numbers: of one function the dead, or those of them that died of one thing;
+    or those of all functions that are kept by settings of their own.
+
+    @ivar jobs: those in memory, by number; see L{in_order}.
+    @ivar last: when the last of the dead here has died, by the server's time; 0.0 where that is not known.
+    """
+
+    __slots__ = ("_mixed", "jobs", "last")
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The oldest leave: in a plain dict whoever looks for the first passes over their holes.
+        self.jobs: OrderedDict[int, Job] = OrderedDict()
+        self.last = 0.0
+        self._mixed = False
+
+    @property
+    def count(self) -> int:
+        return len(self.jobs) + self.rows
+
+    def add(self, job: Job) -> None:
+        """One more, which has just ended; its size is to stay as it is."""
+        self.jobs[job.number] = job
+        self.bytes += job.size
+
+    def remove(self, job: Job) -> bool:
+        """
+        One less, if it is here and in memory.
+
+        @return: whether it was.
+        """
+        if self.jobs.pop(job.number, None) is None:
+            return False
+        self.bytes -= job.size
+        return True
+
+    def mix(self) -> None:
+        self._mixed = True
+
+    def in_order(self) -> Collection[Job]:
+        if self._mixed:
+            # Of jobs that a store has places say in which order they have ended.
+            for number, _ in sorted(self.jobs.items(), key=lambda item: item[1].place):
+                self.jobs.move_to_end(number)
+            self._mixed = False
+        return self.jobs.values()
+
+    def newest(self) -> Iterator[Job]:
+        """Those in memory, the last that ended first."""
+        self.in_order()
+        return reversed(self.jobs.values())
 
 
 def _exceed(count: int, size: int, bounds: Retention) -> bool:

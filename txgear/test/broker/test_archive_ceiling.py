@@ -209,7 +209,7 @@ class StoredKeepingTests(DurableBrokerTestCase, KeepingTestCase):
         self.worker = self.fixture.worker(b"f")
 
     def shelf(self) -> list[int]:
-        shelf = self.broker.archive.shelf(self.broker.functions.by_name[b"f"], dead=False)
+        shelf = self.broker.archive.ended.results(self.broker.functions.by_name[b"f"])
         return [job.number for job in shelf.in_order()]
 
     def test_what_made_room_counts_no_more_after_a_restart_either(self) -> None:

@@ -44,7 +44,7 @@ class MoveTests(BrokerTestCase):
         self.move(job)
         self.assertIs(self.broker.named(b"g", b"u"), job)
         self.assertIsNone(self.broker.named(b"f", b"u"))
-        shelves = [self.broker.archive.shelf(each.function, dead=True).jobs for each in (job, left)]
+        shelves = [self.broker.archive.shelf(each.function).jobs for each in (job, left)]
         self.assertEqual(shelves, [{job.number: job}, {left.number: left}])
         self.assertEqual(job.due, until)
         self.fixture.pass_time(60)
@@ -52,7 +52,7 @@ class MoveTests(BrokerTestCase):
 
     def test_one_that_is_set_aside_and_given_back_is_the_last_one(self) -> None:
         first, second = self.die(), self.die()
-        archive, shelf = self.broker.archive, self.broker.archive.shelf(first.function, dead=True)
+        archive, shelf = self.broker.archive, self.broker.archive.shelf(first.function)
         archive.set_aside(first, Aside("r", 1.0, ""))
         self.assertEqual(list(shelf.in_order()), [second])
         archive.give_back(first)

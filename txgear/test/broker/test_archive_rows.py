@@ -319,7 +319,7 @@ class OldestTests(RowsTestCase):
 
     def load(self, count: int) -> list[tuple[int | None, list[int]]]:
         said: list[tuple[int | None, list[int]]] = []
-        shelf = self.broker.archive.shelf(self.broker.functions.get(b"f"), dead=True)
+        shelf = self.broker.archive.shelf(self.broker.functions.get(b"f"))
 
         def then(up_to: int | None, now: float) -> None:
             said.append((up_to, [job.number for job in shelf.in_order()]))

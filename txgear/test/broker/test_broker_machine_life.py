@@ -23,6 +23,7 @@ from txgear.broker.history import History as JobLife
 from txgear.broker.model import Function, Job, Peer
 from txgear.broker.records import PAUSED, READY
 from txgear.broker.rules import Rules
+from txgear.broker.shelves import Counted
 from txgear.broker.states import DEAD, RUNNING
 from txgear.errors import JobNotFound, ServerError
 from txgear.policies import CLASSIC, Policies
@@ -540,8 +541,10 @@ class LifeMachine(BrokerMachine):
             function = self.broker.functions.by_name.get(name)
             for dead in (False, True):
                 shelf = self.model.shelf(name, dead)
-                found = None if function is None else archive.shelf(function, dead)
-                assert [known.job for known in shelf] == list(found.jobs.values() if found else ())
+                found: Counted | None = None
+                if function is not None:
+                    found = archive.shelf(function) if dead else archive.ended.results(function)
+                assert [known.job for known in shelf] == list(found.in_order() if found else ())
                 assert sum(known.kept_size for known in shelf) == (found.bytes if found else 0)
 
     @invariant()

@@ -394,7 +394,7 @@ class ReviewTests(ChangesTestCase):
         self.assertEqual(error.code, "NOT_REVIEWED")
         (last,) = self.submit(1, unique=b"")
         self.kill(last)
-        left = self.broker.archive.shelf(last.function, dead=True).jobs.values()
+        left = self.broker.archive.shelf(last.function).jobs.values()
         self.assertEqual(list(left), [others[1], self.jobs[0], last])
 
     def test_all_of_one_say_the_same(self) -> None:
@@ -423,7 +423,7 @@ class ReviewTests(ChangesTestCase):
         self.operations.forget(self.jobs[2].handle)
         self.broker.check()
         self.kill(self.jobs[0])
-        shelf = self.broker.archive.shelf(self.jobs[0].function, dead=True)
+        shelf = self.broker.archive.shelf(self.jobs[0].function)
         self.assertEqual(list(shelf.jobs.values()), [self.jobs[0]])
 
     def test_who_is_not_dead_or_has_no_room(self) -> None:

@@ -320,7 +320,7 @@ class DeadRowsTests(DurableDiagnosisTestCase):
         self.assertEqual(self.line("dead")[0], INFO)
         self.fixture.restart()
         # Nobody has looked at them yet.
-        self.broker.archive.shelf(self.broker.functions.by_name[b"f"], dead=True).last = 0.0
+        self.broker.archive.shelf(self.broker.functions.by_name[b"f"]).last = 0.0
         self.assertEqual(self.line("dead"), (INFO, "2 jobs are dead"))
         self.assertEqual(self.facts("dead"), {**expected, "last": None})
 

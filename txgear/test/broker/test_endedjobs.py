@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.deadgroups import UNKNOWN
@@ -36,8 +38,8 @@ class EndedJobsTestCase(SynchronousTestCase):
         return job
 
     def shelf(self, dead: bool) -> tuple[list[Job], int]:
-        shelf = self.ended.shelf(self.function, dead)
-        return list(shelf.jobs.values()), shelf.bytes
+        counted = self.ended.shelf(self.function) if dead else self.ended.results(self.function)
+        return list(counted.in_order()), counted.bytes
 
 
 class EndedJobsTests(EndedJobsTestCase):
@@ -129,8 +131,8 @@ class EndedJobsTests(EndedJobsTestCase):
     def test_their_time(self) -> None:
         job, gone = self.put(since=1.0), self.put(since=0.5)
         self.ended.remove(gone)
-        self.assertEqual((gone.due, self.ended.due.next_due()), (0.0, 61.0))
-        self.assertIs(self.ended.due.pop_due(61.0), job)
+        self.assertEqual((gone.due, self.ended.next_due()), (0.0, 61.0))
+        self.assertIs(self.ended.pop_due(61.0), job)
 
     def test_one_that_is_stripped_is_known_and_counts_no_more(self) -> None:
         first, second = self.put(10, unique=b"u"), self.put(10)
@@ -167,8 +169,8 @@ class OwnTests(EndedJobsTestCase):
         self.ended.add(job, 60.0, counted=False)
         self.assertEqual(self.shelf(False), ([other], 0))
         self.assertIs(self.ended.names.find(self.function, b"u"), job)
-        self.assertIsNone(self.ended.shelf_of(job))
-        self.assertIs(self.ended.shelf_of(other), self.ended.shelf(self.function, dead=False))
+        self.assertIsNone(self.ended.counted(job))
+        self.assertIs(self.ended.counted(other), self.ended.results(self.function))
 
     def test_a_unique_that_functions_share(self) -> None:
         """The one that ended last."""
@@ -194,7 +196,7 @@ class ReviewTests(EndedJobsTestCase):
         self.assertEqual(list(self.ended.groups.of(self.function)), [UNKNOWN])
         self.assertEqual((self.ended.dead(self.function), self.function.kept), (3, 3))
         self.assertIs(self.ended.names.find(self.function, b"u"), first)
-        self.assertIsNone(self.ended.shelf_of(first))
+        self.assertIsNone(self.ended.counted(first))
         self.ended.give_back(owned, own=True, reason=FAIL)
         self.ended.check()
         self.assertEqual((self.shelf(True), self.ended.own.bytes), (([second, owned], 9), 4))
@@ -238,6 +240,7 @@ class FreshTests(EndedJobsTestCase):
         first, second = self.keep(3), self.keep(5)
         self.assertEqual(self.ended.jobs, {1: first, 2: second})
         self.assertEqual((self.function.kept, len(self.ended)), (2, 2))
+        self.assertEqual(len(self.ended.names), 0)
 
     def test_they_are_found_wherever_somebody_looks(self) -> None:
         job = self.keep(3, b"u")
@@ -245,11 +248,11 @@ class FreshTests(EndedJobsTestCase):
         job = self.keep(3, b"v")
         self.assertEqual(self.shelf(False)[1], 6)
         job = self.keep(3, b"w")
-        self.assertIsNotNone(self.ended.shelf_of(job))
+        self.assertIsNotNone(self.ended.counted(job))
         job = self.keep(3)
         self.assertEqual(self.ended.kind_of(job), KEPT)
         job = self.keep(3, until=50.0)
-        self.assertIs(self.ended.due.pop_due(60.0), job)
+        self.assertIs(self.ended.pop_due(60.0), job)
 
     def test_in_the_order_of_their_ends(self) -> None:
         """Among those that were put on their shelves at once as well."""
@@ -270,8 +273,56 @@ class FreshTests(EndedJobsTestCase):
         self.assertEqual(self.ended.next_due(), 80.0)
         self.keep(until=70.0)
         self.assertEqual(self.ended.next_due(), 70.0)
-        self.assertEqual(self.ended.due.next_due(), 70.0)
         self.assertEqual(self.ended.next_due(), 70.0)
+        self.assertEqual(self.ended.next_due(), 70.0)
+
+    def test_they_are_forgotten_when_their_time_has_come(self) -> None:
+        """Each at its own time, whatever functions they are of, and be others forgotten meanwhile."""
+        first, second, third = self.keep(until=60.0), self.keep(until=60.0), self.keep(until=70.0)
+        self.function = Function(b"g")
+        other = self.keep(until=65.0)
+        self.assertIsNone(self.ended.pop_due(59.0))
+        self.assertIs(self.ended.pop_due(60.0), first)
+        self.ended.check()
+        self.ended.remove(first)
+        self.assertEqual(self.ended.next_due(), 60.0)
+        self.assertIs(self.ended.pop_due(60.0), second)
+        self.ended.remove(second)
+        self.assertEqual(self.ended.next_due(), 65.0)
+        self.assertIsNone(self.ended.pop_due(64.0))
+        self.ended.check()
+        self.assertIs(self.ended.pop_due(70.0), other)
+        self.ended.remove(other)
+        self.ended.check()
+        self.assertEqual(self.ended.next_due(), 70.0)
+        self.assertIs(self.ended.pop_due(70.0), third)
+        self.ended.remove(third)
+        self.assertIsNone(self.ended.pop_due(70.0))
+        self.ended.check()
+
+    def test_more_come_while_some_are_forgotten(self) -> None:
+        first, second = self.keep(until=60.0), self.keep(until=61.0)
+        self.assertIs(self.ended.pop_due(60.0), first)
+        third = self.keep(until=80.0)
+        self.ended.remove(first)
+        self.assertIs(self.ended.pop_due(61.0), second)
+        self.ended.remove(second)
+        self.assertEqual(self.ended.next_due(), 80.0)
+        self.assertIsNone(self.ended.pop_due(79.0))
+        self.assertIs(self.ended.pop_due(80.0), third)
+        self.ended.remove(third)
+        self.assertEqual(self.ended.next_due(), inf)
+
+    def test_one_of_which_only_the_unique_stays_has_its_own_time(self) -> None:
+        first, second = self.keep(3, b"u", until=60.0), self.keep(3, b"v", until=60.5)
+        self.ended.drop_result(second)
+        self.ended.check()
+        self.assertEqual(self.ended.kind_of(second), NAMED)
+        self.ended.remove(first)
+        self.assertEqual(self.ended.next_due(), 60.5)
+        self.assertIs(self.ended.pop_due(61.0), second)
+        self.ended.remove(second)
+        self.ended.check()
 
     def test_one_that_is_removed(self) -> None:
         job = self.keep(3, b"u")
@@ -283,8 +334,7 @@ class FreshTests(EndedJobsTestCase):
         for number in range(MOST_FRESH):
             self.ended.keep(self.job(unique=b"%d" % number), 60.5)
         self.ended.check()
-        # All of them have their places, where such a time counts by the second.
-        self.assertEqual(self.ended.next_due(), 60.0)
+        self.assertEqual(self.ended.next_due(), 60.5)
 
     def test_those_that_leave_the_memory_before(self) -> None:
         """With others that do, and are on their shelves."""
@@ -296,7 +346,7 @@ class FreshTests(EndedJobsTestCase):
         self.assertEqual((self.ended.jobs, self.ended.rows, self.function.kept), ({3 + 2: left}, 4, 5))
         self.assertEqual([job.due for job in jobs], [0.0, 0.0])
         self.assertIsNone(self.ended.names.find(self.function, b"v"))
-        shelf = self.ended.shelf(self.function, dead=False)
+        shelf = self.ended.results(self.function)
         self.assertEqual((shelf.count, shelf.rows, shelf.bytes), (4, 3, 21))
         self.ended.check()
 
@@ -304,7 +354,7 @@ class FreshTests(EndedJobsTestCase):
         job = self.keep(5, b"v")
         self.ended.let_go([job])
         self.ended.check()
-        shelf = self.ended.shelf(self.function, dead=False)
+        shelf = self.ended.results(self.function)
         self.assertEqual((shelf.count, shelf.bytes, self.ended.jobs), (1, 5, {}))
         self.assertEqual([rows.lane for rows in self.ended.lanes], [Lane(b"f", "", KEPT)])
 
@@ -332,7 +382,7 @@ class RowsTests(EndedJobsTestCase):
 
     def counted(self) -> tuple[object, ...]:
         function, ended = self.function, self.ended
-        shelves = ended.shelf(function, dead=True), ended.shelf(function, dead=False), ended.own
+        shelves = ended.shelf(function), ended.results(function), ended.own
         groups = {reason: (group.count, group.bytes) for reason, group in ended.groups.of(function).items()}
         ended.check()
         return (
@@ -360,7 +410,7 @@ class RowsTests(EndedJobsTestCase):
             self.assertEqual(self.ended.kind_of(job), kind)
         self.assertEqual(self.ended.rows, 0)
         self.assertIs(self.ended.names.find(self.function, b"u"), jobs[DEAD_KIND + 5])
-        for shelf in (self.ended.shelf(self.function, dead=False), self.ended.own):
+        for shelf in (self.ended.results(self.function), self.ended.own):
             numbers = [job.number for job in shelf.in_order()]
             self.assertEqual((len(numbers) > 1, numbers), (True, sorted(numbers)))
         for job in jobs.values():
@@ -424,7 +474,9 @@ class RowsTests(EndedJobsTestCase):
             first = jobs[0].place
             for job, read_to in ((jobs[1], first), (jobs[2], first), (jobs[0], first - 1)):
                 self.ended.let_go([job])
-                (rows,) = self.ended.shelf(self.function, state == DEAD).lanes.values()
+                ended = self.ended
+                counted = ended.shelf(self.function) if state == DEAD else ended.results(self.function)
+                (rows,) = counted.lanes.values()
                 self.assertEqual(rows.read_to, read_to)
                 self.ended.check()
 
@@ -437,7 +489,7 @@ class CheckTests(EndedJobsTestCase):
         self.ended.check()
         for thing, name, wrong in (
             (self.function, "kept", 7),
-            (self.ended.shelf(self.function, dead=True), "bytes", 7),
+            (self.ended.shelf(self.function), "bytes", 7),
             (self.ended.own, "bytes", 1),
             (dead, "state", DONE),
             (first, "key", None),
@@ -447,5 +499,5 @@ class CheckTests(EndedJobsTestCase):
             setattr(thing, name, wrong)
             self.assertRaises(AssertionError, self.ended.check)
             setattr(thing, name, right)
-        self.ended.due.discard(first)
+        first.due = 50.0
         self.assertRaises(AssertionError, self.ended.check)

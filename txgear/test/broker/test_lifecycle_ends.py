@@ -26,6 +26,35 @@ class WatchTests(BrokerTestCase):
         self.assertEqual(ends, [(DONE, b"", b"done", True)])
 
 
+class DoneTests(BrokerTestCase):
+    """What is kept of a job that is done, and nothing else of which is to be said."""
+
+    def done(self, unique: bytes = b"u", **settings: object) -> tuple[object, ...]:
+        """How such a job is kept: its result, for how long, and whether that is all of it."""
+        self.fixture.set(**settings)
+        job = self.fixture.submit(None, unique=unique)
+        worker = self.fixture.worker(b"f")
+        self.complete(worker, self.grabbed(worker, job))
+        self.broker.check()
+        self.assertEqual((job.state, worker.running, job.function.counts.completed), (DONE, {}, 1))
+        if job.number not in self.broker.archive.jobs:
+            return ()
+        return bytes(job.workload), job.due - self.fixture.now, history_of(job).complete
+
+    def test_its_result(self) -> None:
+        self.assertEqual(self.done(results={"keep": 60, "bytes": 4}), (b"done", 60.0, True))
+
+    def test_a_result_that_is_too_large(self) -> None:
+        self.assertEqual(self.done(results={"keep": 60, "bytes": 3}), (b"", 60.0, False))
+
+    def test_its_unique_stays_taken_for_longer(self) -> None:
+        self.assertEqual(self.done(results=60, unique_for=90), (b"done", 90.0, True))
+
+    def test_nothing(self) -> None:
+        self.assertEqual(self.done(retries=3), ())
+        self.assertEqual(self.broker.archive.jobs, {})
+
+
 class FollowTests(BrokerTestCase):
     """Those who want to know all that happens to a job."""
 
