@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
 from txgear.broker.endednames import EndedNames
+from txgear.broker.model import Run
 from txgear.broker.records import ASIDE, KEPT, NAMED, OWN, Lane
 from txgear.broker.records import DEAD as DEAD_KIND
-from txgear.broker.results import Results, Run
+from txgear.broker.results import Results
 from txgear.broker.reviews import Reviews
 from txgear.broker.shelves import Counted, LaneRows, Shelf
 from txgear.broker.states import DEAD

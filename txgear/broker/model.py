@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from txgear.broker.history import History
     from txgear.broker.limits import Throttle
     from txgear.broker.quickacks import QuickAcks
-    from txgear.broker.results import Run
     from txgear.broker.tenants import Tenant
     from txgear.broker.uniques import Key
     from txgear.policies import Policy
@@ -589,3 +588,21 @@ class Peer:
 
     def __repr__(self) -> str:
         return f"<Peer {self.descriptor} {self.address}>"
+
+
+class Run:
+    """
+    Jobs whose results are kept (see L{txgear.broker.results}): they have ended one after the other, and none
+    of them is to be forgotten before those ahead of it.
+
+    @ivar jobs: those that are still here, by number; the first is the first that has ended.
+    @ivar due: no later than when that one is to be forgotten, by the server's time; 0.0 while somebody is at
+        it.
+    @ivar last: when the last one that came is.
+    """
+
+    __slots__ = ("due", "jobs", "last")
+
+    def __init__(self) -> None:
+        self.jobs: dict[int, Job] = {}
+        self.due = self.last = 0.0

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from txgear.broker.model import Run
 from txgear.broker.shelves import Counted
 
 if TYPE_CHECKING:
@@ -24,23 +25,6 @@ RUN: Final = 500
 Jobs of one run: whoever looks for its first one passes over the holes of those that have left it, and that
 is a microsecond at the most.
 """
-
-
-class Run:
-    """
-    Jobs that have ended one after the other, and none of which is to be forgotten before those ahead of it.
-
-    @ivar jobs: those that are still here, by number; the first is the first that has ended.
-    @ivar due: no later than when that one is to be forgotten, by the server's time; 0.0 while somebody is at
-        it.
-    @ivar last: when the last one that came is.
-    """
-
-    __slots__ = ("due", "jobs", "last")
-
-    def __init__(self) -> None:
-        self.jobs: dict[int, Job] = {}
-        self.due = self.last = 0.0
 
 
 class Results(Counted):

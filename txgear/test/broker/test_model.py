@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.about import About, State
 from txgear.broker.lanes import Lanes
 from txgear.broker.limits import Throttle
-from txgear.broker.model import MOST_NAMED, Appointment, AskedReply, Function, Job, Peer, Reply
+from txgear.broker.model import MOST_NAMED, Appointment, AskedReply, Function, Job, Peer, Reply, Run
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import (
     CANCELLED,
@@ -316,3 +316,9 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(peer.who, f"{'x' * MOST_NAMED} at 192.0.2.1")
         peer.tenant = Tenant("alice")
         self.assertEqual(peer.who, "alice")
+
+
+class RunTests(SynchronousTestCase):
+    def test_it_begins_empty(self) -> None:
+        run = Run()
+        self.assertEqual((run.jobs, run.due, run.last), ({}, 0.0, 0.0))

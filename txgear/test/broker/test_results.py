@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.model import Function, Job
+from txgear.broker.model import Function, Job, Run
 from txgear.broker.records import KEPT, Lane
-from txgear.broker.results import RUN, Results, Run
+from txgear.broker.results import RUN, Results
 from txgear.broker.shelves import LaneRows
 from txgear.broker.states import DONE
 from txgear.broker.timerqueue import TimerQueue
