@@ -194,6 +194,8 @@ class OtherWaysTests(RowTestCase):
                 peer.tell(command + b"\n", b"version\n")
                 self.assertEqual(peer.heard(), b"")
                 self.thread.run_all()
+                # What follows the command is carried out in a later turn.
+                self.clock.advance(0.25)
                 answer, _, version = peer.heard().rpartition(b"OK ")
                 self.assertIn(wanted, answer)
                 self.assertTrue(version)
