@@ -47,6 +47,15 @@ class ShelfTests(SynchronousTestCase):
             self.assertEqual(self.shelf.rows, left + 1)
             self.assertEqual(list(self.shelf.lanes.values()), [rows, others] if left else [others])
 
+    def test_it_is_seen_where_one_is_not_counted(self) -> None:
+        jobs = [self.put(3), self.put(5)]
+        rows = self.put_rows("", 2, 20)
+        self.shelf.check(jobs)
+        self.assertRaises(AssertionError, self.shelf.check, jobs[:1])
+        rows.count -= 1
+        self.assertRaises(AssertionError, self.shelf.check, jobs)
+        self.assertRaises(AssertionError, Shelf().check, [])
+
     def test_by_their_places_where_they_came_in_any_order(self) -> None:
         jobs = [self.put() for _ in range(4)]
         for job, place in zip(jobs, (8, 6, 9, 7), strict=True):
