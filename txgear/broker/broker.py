@@ -165,7 +165,7 @@ class Broker:
         self.functions = functions = Functions(timers)
         self.statistics = functions.statistics
         self.table = table = JobTable(rules.prefix)
-        self.pager = pager = None if journal is None else Pager(rules.queue_memory, table.jobs, journal.load)
+        self.pager = pager = None if journal is None else Pager(rules.queue_memory, table, journal.load)
         self.sleepers = Sleepers(outbox.send, timers)
         self.dispatcher = dispatcher = Dispatcher(functions, self.sleepers, timers, pager, rules.wakeups)
         self.tenants = tenants = Tenants(dispatcher.quotas_changed)
@@ -421,6 +421,8 @@ class Broker:
         table.last_number = number
         # As in JobTable.add, which is one call more on the way of each job.
         table.jobs[number] = job
+        if job.history is not None:
+            table.count_history(job.history)
         function.bytes += job.size
         if tenant is not None:
             tenant.queued += 1

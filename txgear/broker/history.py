@@ -138,6 +138,7 @@ class History:
     @ivar attempts: those that ended without a result, the newest last.
     @ivar counts: how many there were, by reason.
     @ivar expires: when it ends unless a worker has had it, by the server's time; 0.0 for never.
+    @ivar counted: whether it is among those that L{txgear.broker.table.JobTable} has counted.
     @ivar overdue: when the attempt that is under way has taken too long; 0.0 for never.
     @ivar lease: seconds that its worker may be silent; 0.0 for no bound.
     @ivar beat: when its worker was last heard of.
@@ -163,6 +164,7 @@ class History:
         "complete",
         "copies",
         "copy_of",
+        "counted",
         "counts",
         "data",
         "data_size",
@@ -183,6 +185,7 @@ class History:
         self.attempts: list[Attempt] = []
         self.counts: dict[str, int] = {}
         self.expires = 0.0
+        self.counted = False
         self.overdue = 0.0
         self.lease = 0.0
         self.beat = 0.0

@@ -356,6 +356,7 @@ class Lifecycle:
         if history is None and job.function.policy is not None:
             history = job.history = History()
         if history is not None:
+            self._table.count_history(history)
             history.add_attempt(self._attempt(job, reason, now, message))
         decision = decide(
             self._functions.policy_of(job),

@@ -11,7 +11,7 @@ at once, in order.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from txgear.protocol.constants import PRIORITIES
 if TYPE_CHECKING:
     from txgear.broker.model import Function, Job
     from txgear.broker.overflow import Overflow
+    from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenant
 
 READ_BYTES: Final = 4 * 1024 * 1024
@@ -43,6 +44,8 @@ AHEAD: Final = 4000
 """Jobs of one lane that are read ahead: more than all its workers do until the next are there."""
 JOB_BYTES: Final = 800
 """What a job in memory takes beside its workload, about; measured, with a unique of 36 bytes."""
+HISTORY_BYTES: Final = 900
+"""What its history takes besides, about; measured, with one attempt and a message of 20 characters."""
 
 
 PATIENCE: Final = 2.0
@@ -65,16 +68,17 @@ class Pager:
 
     read: Callable[[Function, int, Tenant | None, int, int, int], None]
 
-    def __init__(self, budget: int, jobs: Mapping[int, Job], load: Callable[[list[Job]], None]) -> None:
+    def __init__(self, budget: int, table: JobTable, load: Callable[[list[Job]], None]) -> None:
         """
         @param budget: bytes that L{memory} is to stay below. Only what workers would wait for otherwise is
             read beyond it.
-        @param jobs: all that have not ended and are in memory.
+        @param table: has all that have not ended and are in memory.
         @param load: has the workloads of some jobs read; not called again before L{arrived}.
         """
         self.used = 0
         self.unreadable: set[Job] = set()
-        self._jobs = jobs
+        self._table = table
+        self._jobs = table.jobs
         self._budget = budget
         self._chunk = min(READ_BYTES, budget // READ_SHARE)
         self._load = load
@@ -87,17 +91,19 @@ class Pager:
     @property
     def memory(self) -> int:
         """Bytes that jobs and their workloads take."""
-        return self.used + JOB_BYTES * len(self._jobs)
+        return self.used + JOB_BYTES * len(self._jobs) + HISTORY_BYTES * self._table.histories
 
     @property
     def crowded(self) -> bool:
         """Whether there is no room for more."""
-        return self.used + JOB_BYTES * len(self._jobs) > self._budget
+        return self.memory > self._budget
 
     def has_room(self, job: Job) -> bool:
         """Whether a job that is in the store may stay in memory: it will be wanted soon, or there is room."""
         lanes = job.function.lanes
-        if self.used + JOB_BYTES * len(self._jobs) + job.size > self._budget:
+        others = HISTORY_BYTES * self._table.histories
+        # As in memory, which is one call more for each job that has been stored.
+        if self.used + JOB_BYTES * len(self._jobs) + others + job.size > self._budget:
             return lanes.ready < len(job.function.workers) and not lanes.behind(job)
         # What is behind those that are held does not show in the overflow.
         return not ((lanes.overflow or lanes.held) and lanes.behind(job))

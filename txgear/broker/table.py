@@ -13,6 +13,7 @@ from txgear.errors import ConfigurationError
 from txgear.protocol.constants import MAX_HANDLE
 
 if TYPE_CHECKING:
+    from txgear.broker.history import History
     from txgear.broker.model import Job
     from txgear.broker.uniques import Key
 
@@ -66,6 +67,7 @@ class JobTable:
     """
     @ivar jobs: those that are in memory, by number, and
     @ivar rows: how many there are that are not; see L{txgear.broker.stock.Stock}.
+    @ivar histories: how many of those in memory have a history, which takes as much memory as they do.
     @ivar moved: those in memory whose places are not their numbers, by place.
     @ivar uniques: those that others may join.
     @ivar naming: what handles of new jobs look like, with C{%d} for the number.
@@ -79,6 +81,7 @@ class JobTable:
 
     __slots__ = (
         "changed",
+        "histories",
         "jobs",
         "last_number",
         "moved",
@@ -97,6 +100,7 @@ class JobTable:
         self.jobs: dict[int, Job] = {}
         self.moved: dict[int, Job] = {}
         self.rows = 0
+        self.histories = 0
         self.uniques: Uniques[Job] = Uniques()
         self.prefix = prefix
         self.naming = naming_of(prefix)
@@ -115,6 +119,8 @@ class JobTable:
         if job.place != job.number:
             del self.moved[job.place]
         self.rows += 1
+        if (history := job.history) is not None:
+            self._discount(history)
         self._grow_apart()
         if (key := job.key) is not None:
             named = self.uniques.jobs
@@ -135,6 +141,8 @@ class JobTable:
         if job.place != job.number:
             self.moved[job.place] = job
         self.rows -= 1
+        if job.history is not None:
+            self.count_history(job.history)
         if (key := job.key) is None:
             return None
         other = self.uniques.find(job.function, key)
@@ -165,6 +173,8 @@ class JobTable:
             if job.place != job.number:
                 self.moved[job.place] = job
             self.rows -= 1
+            if job.history is not None:
+                self.count_history(job.history)
             if job.key is not None:
                 known[job.key] = job
         return met
@@ -172,6 +182,8 @@ class JobTable:
     def add(self, job: Job) -> None:
         """A job is to be done. If it has a key no other job of its function has that."""
         self.jobs[job.number] = job
+        if job.history is not None:
+            self.count_history(job.history)
         job.function.bytes += job.size
         if (tenant := job.tenant) is not None:
             tenant.queued += 1
@@ -191,6 +203,18 @@ class JobTable:
             self.moved[job.place] = job
         self.add(job)
         self._grow_apart()
+
+    def count_history(self, history: History) -> None:
+        """A job in memory has a history from now on, if it had none before."""
+        if not history.counted:
+            history.counted = True
+            self.histories += 1
+
+    def _discount(self, history: History) -> None:
+        # That of a watcher, or of a lease, may be one that nobody has counted: those are few.
+        if history.counted:
+            history.counted = False
+            self.histories -= 1
 
     def _grow_apart(self) -> None:
         """See L{LONG}. It is not asked for each new job: that is on the way of all."""
@@ -221,6 +245,8 @@ class JobTable:
         del jobs[job.number]
         if job.place != job.number:
             del self.moved[job.place]
+        if (history := job.history) is not None:
+            self._discount(history)
         job.function.bytes -= job.size
         if (tenant := job.tenant) is not None:
             tenant.queued -= 1
@@ -294,6 +320,9 @@ class JobTable:
         """
         moved = {job.place: job for job in self.jobs.values() if job.place != job.number}
         assert self.moved == moved, (self.moved, moved)
+        histories = [job.history for job in self.jobs.values() if job.history is not None]
+        counted = sum(history.counted for history in histories)
+        assert self.histories == counted, (self.histories, counted)
         sizes: dict[object, int] = {}
         named = 0
         for number, job in self.jobs.items():

@@ -16,6 +16,7 @@ from txgear.broker.model import Function, Job, Peer
 from txgear.broker.paging import PATIENCE, Pager
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.states import DELAYED, DONE, NEW, PAGED, QUEUED, RUNNING, TO_ENDED, TO_STORING
+from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
 from txgear.policies import CLASSIC, Policies
@@ -38,7 +39,7 @@ class DispatcherTestCase(SynchronousTestCase):
         self.functions = Functions(self.timers)
         self.sleepers = Sleepers(self.outbox.send, self.timers)
         self.loads: list[list[Job]] = []
-        self.pager = Pager(self.budget, {}, self.loads.append)
+        self.pager = Pager(self.budget, JobTable(b"H:test"), self.loads.append)
         pager = self.pager if self.budget else None
         self.dispatcher = Dispatcher(self.functions, self.sleepers, self.timers, pager, self.wakeups)
         self.numbers = 0

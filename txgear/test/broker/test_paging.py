@@ -7,11 +7,13 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.counts import UNREADABLE
+from txgear.broker.history import History
 from txgear.broker.lanes import LOW as LOW_LEVEL
 from txgear.broker.model import Function, Job, Peer
 from txgear.broker.paging import (
     AHEAD,
     DRY_SHARE,
+    HISTORY_BYTES,
     JOB_BYTES,
     READ_BYTES,
     READ_JOBS,
@@ -22,6 +24,7 @@ from txgear.broker.paging import (
 from txgear.broker.records import UNREADABLE_SECONDS, InLane, Lane
 from txgear.broker.rules import QUEUE_MEMORY
 from txgear.broker.states import DELAYED, PAGED, QUEUED, RUNNING
+from txgear.broker.table import JobTable
 from txgear.broker.tenants import Quota, Tenant
 from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_FAIL
 from txgear.test.support.broker import (
@@ -907,8 +910,9 @@ class AloneTests(SynchronousTestCase):
     def test_a_lane_into_which_some_are_about_to_come_is_not_read_for(self) -> None:
         """Only then it shows what it lacks."""
         loads: list[list[Job]] = []
-        jobs: dict[int, Job] = {}
-        pager = Pager(10 * JOB_BYTES, jobs, loads.append)
+        table = JobTable(b"H:test")
+        jobs = table.jobs
+        pager = Pager(10 * JOB_BYTES, table, loads.append)
         function = Function(b"f")
         function.workers[Peer(1, "192.0.2.1")] = None
         for number in (1, 2):
@@ -922,11 +926,29 @@ class AloneTests(SynchronousTestCase):
         pager.ask(function, NORMAL, 0.0)
         self.assertEqual(loads, [[jobs[1], jobs[2]]])
 
+    def test_histories_are_counted(self) -> None:
+        """They take as much memory as the jobs: there is room for half as many."""
+        table = JobTable(b"H:test")
+        pager = Pager(2 * JOB_BYTES + HISTORY_BYTES, table, lambda jobs: None)
+        tried, other = make_job(number=1), make_job(number=2)
+        tried.history = History()
+        table.add(tried)
+        self.assertEqual(pager.memory, JOB_BYTES + HISTORY_BYTES)
+        self.assertTrue(pager.has_room(other))
+        table.add(other)
+        self.assertEqual((pager.crowded, pager.has_room(other)), (False, True))
+        table.remove(other)
+        other.history = History()
+        table.add(other)
+        self.assertEqual((pager.crowded, pager.has_room(other)), (True, False))
+        table.remove(tried)
+        self.assertEqual((pager.crowded, pager.memory), (False, JOB_BYTES + HISTORY_BYTES))
+
 
 class HeldTests(SynchronousTestCase):
     def test_what_one_has_behind_who_is_held(self) -> None:
         """A job that comes is behind that, as it is of others: its workload is not wanted before."""
-        pager = Pager(1_000_000, {}, lambda jobs: None)
+        pager = Pager(1_000_000, JobTable(b"H:test"), lambda jobs: None)
         tenant = Tenant("a")
         tenant.quota, tenant.running = Quota(running=1), 1
         first, second = make_job(number=1), make_job(number=2)

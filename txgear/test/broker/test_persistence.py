@@ -20,6 +20,7 @@ from txgear.broker.records import (
     StoredValue,
 )
 from txgear.broker.states import DEAD, DONE
+from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
 from txgear.errors import STORE_UNAVAILABLE, QueueError
@@ -33,7 +34,7 @@ class KeptTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.journal = FakeJournal()
-        self.pager = Pager(50, {}, self.journal.load)
+        self.pager = Pager(50, JobTable(b"H:test"), self.journal.load)
         timers = Timers()
         timers.set_offset(100.0, 0.0)
         self.persistence = Persistence(self.journal, self.pager, b"H:test", timers)

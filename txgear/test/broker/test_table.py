@@ -6,6 +6,7 @@ from sys import getsizeof
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.history import History
 from txgear.broker.model import AskedReply, Function, Job, Peer, Reply
 from txgear.broker.records import LAST_NUMBER
 from txgear.broker.states import DONE
@@ -152,6 +153,37 @@ class JobsTests(TableTestCase):
         self.assertIs(self.table.by_unique(b"v"), other)
         self.table.add_again(make_job(self.function, 4))
         self.assertEqual(len(self.table.jobs), 4)
+
+
+class HistoryTests(TableTestCase):
+    """How many jobs in memory have a history."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.job = make_job(self.function, 1, unique=b"u")
+        self.job.history = History()
+        self.table.add(self.job)
+        self.add(2)
+
+    def test_while_it_is_in_memory(self) -> None:
+        for again in (self.table.take_in, lambda job: self.table.take_all_in([job])):
+            self.table.let_go(self.job)
+            self.assertEqual(self.table.histories, 0)
+            again(self.job)
+            self.assertEqual(self.table.histories, 1)
+        self.table.remove(self.job)
+        self.assertEqual(self.table.histories, 0)
+
+    def test_once(self) -> None:
+        assert self.job.history is not None
+        self.table.count_history(self.job.history)
+        self.assertEqual(self.table.histories, 1)
+
+    def test_one_that_nobody_has_counted(self) -> None:
+        other = self.add(3)
+        other.history = History()
+        self.table.remove(other)
+        self.assertEqual(self.table.histories, 1)
 
 
 class RowTests(TableTestCase):
@@ -313,6 +345,13 @@ class CheckTests(TableTestCase):
         self.function.bytes += 1
         self.assert_found()
         self.function.bytes -= 1
+
+    def test_histories_that_are_not_counted(self) -> None:
+        job = self.add(1)
+        job.history = History()
+        job.history.counted = True
+        self.assert_found()
+        job.history.counted = False
 
     def test_a_unique_of_nobody(self) -> None:
         stray = make_job(self.function, 9, unique=b"u")
