@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 NEAR_SECONDS: Final = 1.0
 """Seconds to the time of a job in which it stays in memory, whether or not there is room."""
 
-SETTLED: Final = 1000
-"""Jobs of which something has been written that are looked at in one turn: some milliseconds."""
+SETTLED: Final = 500
+"""Jobs of which something has been written that are looked at in one turn: two milliseconds."""
 MOST_ENDED: Final = 10_000
 """Jobs that have ended and are in memory, with which no more are wanted there before they must: 15 MB."""
 

@@ -236,7 +236,9 @@ class Sieve:
         @param more: how many more keys there may be than are known.
         """
         if self._new is None:
-            self._new = Filters(self._bounds, self.keys - self._ended + more)
+            known = self.keys - self._ended + more
+            # A few were taken for others, and not counted: one more filter for those would be a large one.
+            self._new = Filters(self._bounds, known + known // 100 + 1)
             self._late = Filters(self._bounds)
             self._after = -1
             self._count = 0
