@@ -10,6 +10,7 @@ from txgear.broker.history import Aside
 from txgear.broker.model import Job, Peer
 from txgear.broker.records import DEAD, KEPT, LAST_NUMBER, NAMED, OWN, InLane, Lane
 from txgear.broker.records import DEAD as DEAD_KIND
+from txgear.broker.stock import SETTLED
 from txgear.broker.wakings import AHEAD, PAGE
 from txgear.policies import Policies, Retention
 from txgear.test.support.broker import DurableBrokerTestCase, results_of
@@ -140,8 +141,8 @@ class LeavingTests(RowsTestCase):
         count = PAGE + BATCH
         for job in self.fixture.store(*[b"w"] * count):
             self.fails(self.worker, self.grabbed(self.worker, job))
-        self.write()
-        self.write()
+        for _ in range(0, count, SETTLED):
+            self.write()
         self.assertEqual(self.broker.archive.rows, count)
         self.fixture.now += 600
         self.broker.expire(self.fixture.now)
