@@ -80,9 +80,9 @@ def have_past(url: str) -> None:
             busy.remove((end, name, worker, handle))
             idle[name].append(worker)
             if chance.random() < WORK[name].failing:
-                broker.work_fail(worker, handle, now)
+                broker.reports.work_fail(worker, handle, now)
             else:
-                broker.work_complete(worker, handle, b"", now)
+                broker.reports.work_complete(worker, handle, b"", now)
         # Shops have their busy minutes.
         tide = 1.0 + 0.6 * ((second // 60) % 20 in range(8, 13)) + 0.2 * chance.random()
         for name, work in WORK.items():

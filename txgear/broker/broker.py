@@ -1,5 +1,5 @@
 """
-The verbs of the protocol: submit, grab, finish, and whatever else peers say.
+The verbs of the protocol: peers come and go, say what they can do, submit jobs, grab them, and sleep.
 
 The broker knows no socket, no clock and no disk. Each entry is one turn: it is told the server's time as
 C{now} where that matters, it hands what peers are to hear to the outbox and what is to be kept to the
@@ -8,9 +8,9 @@ journal, and C{timers.deadline} says when it wants L{Broker.expire} called.
 The server's time is in seconds: those since the epoch when the server started, and
 counted on from there by a clock that nobody can set.
 
-Four enter here: peers by L{Broker}, those workers by L{Broker.absences} that may come back, operators by
-L{Broker.operations}, and the store by L{Broker.store_events}. Each object below them has one task, and calls
-those below it only.
+Who enters here: peers by L{Broker}, workers with what they say of their jobs by L{Broker.reports}, those that
+may come back by L{Broker.absences}, operators by L{Broker.operations}, and the store by
+L{Broker.store_events}. Each object below them has one task, and calls those below it only.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from txgear.broker.rights import SUBMIT, WORK, check, check_join, may
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.soundness import check_functions, check_statistics, check_tenants, check_timers
-from txgear.broker.states import DONE
 from txgear.broker.stock import Stock
 from txgear.broker.storeevents import StoreEvents
 from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenants
 from txgear.broker.timers import Timers
 from txgear.broker.uniques import key_of
+from txgear.broker.workreports import WorkReports
 from txgear.errors import (
     DRAINING,
     STORE_UNAVAILABLE,
@@ -51,20 +51,14 @@ from txgear.errors import (
     TOO_MANY_WAIT,
     AccessDenied,
     ArgumentTooLarge,
-    JobNotFound,
     QueueError,
     ServerError,
 )
-from txgear.policies import EXCEPTION, FAIL
 from txgear.protocol.constants import (
     MAX_UNIQUE,
     NORMAL,
     SHUTTING_DOWN,
     UNIQUE_FROM_WORKLOAD,
-    WORK_COMPLETE,
-    WORK_DATA,
-    WORK_STATUS,
-    WORK_WARNING,
 )
 from txgear.protocol.packets import Data
 
@@ -107,6 +101,7 @@ class Broker:
     @ivar named: L{Lookups.named}: the job with a unique.
     @ivar repeat: L{Lifecycle.repeat}: the result of a job that is done already.
     @ivar watch: L{Lifecycle.watch}: has somebody told when a job ends.
+    @ivar reports: what workers say of their jobs.
     @ivar operations: the orders of operators.
     @ivar store_events: what comes from the store.
     @ivar sleepers: who waits for a NOOP, and who was sent one.
@@ -116,10 +111,8 @@ class Broker:
     __slots__ = (
         "_awake",
         "_by_name",
-        "_end",
         "_enqueue",
         "_joinable",
-        "_send",
         "_store",
         "_take",
         "absences",
@@ -137,6 +130,7 @@ class Broker:
         "peers",
         "persistence",
         "repeat",
+        "reports",
         "sleepers",
         "statistics",
         "stock",
@@ -185,6 +179,7 @@ class Broker:
         self.departures = departures = Departures(
             functions, self.sleepers, dispatcher, lifecycle, stock, timers, outbox
         )
+        self.reports = WorkReports(functions, lifecycle, outbox)
         self.absences = absences = Absences(
             table, dispatcher, lifecycle, departures, timers, outbox, rules.grace
         )
@@ -208,11 +203,9 @@ class Broker:
         self.identify = tenants.identify
         self.repeat = lifecycle.repeat
         self.watch = lifecycle.watch
-        self._send = outbox.send
         self._enqueue = dispatcher.enqueue
         self._take = dispatcher.take
         self._awake = self.sleepers.awake
-        self._end = lifecycle.end
 
     # Peers come and go
 
@@ -500,135 +493,6 @@ class Broker:
         self.dispatcher.settle(worker, now)
         if woken_for is not None and woken_for is not worker.woken_for:
             self.dispatcher.wake(woken_for, now)
-
-    # What workers say of their jobs
-
-    @staticmethod
-    def _job_of(worker: Peer, handle: bytes, complaint: str) -> Job:
-        job = worker.running.get(handle)
-        if job is None:
-            raise JobNotFound(complaint)
-        return job
-
-    @staticmethod
-    def lease(job: Job) -> float:
-        """Seconds for which the worker of a job may be silent; 0.0 for no bound."""
-        return 0.0 if job.history is None else job.history.lease
-
-    def beat(self, worker: Peer, handle: bytes, now: float) -> None:
-        """
-        The worker is still at it.
-
-        @raise JobNotFound: the job is unknown, or not this worker's.
-        """
-        self._heard(self._job_of(worker, handle, "Job does not exist on server"), now)
-
-    @staticmethod
-    def _heard(job: Job, now: float) -> None:
-        if job.history is not None:
-            job.history.beat = now
-
-    def work_data(self, worker: Peer, handle: bytes, data: Data, now: float) -> None:
-        """
-        Pass a part of the result on, and keep it where results are kept.
-
-        @raise JobNotFound: the job is unknown, or not this worker's.
-        """
-        job = self._job_of(worker, handle, "Job does not exist on server")
-        self.lifecycle.send_clients(job, WORK_DATA, handle, data)
-        self._heard(job, now)
-        if (history := job.history) is None:
-            # Made with the first part, also where results are not kept: should they be later, it is missing.
-            history = job.history = History()
-        results = self.functions.policy_of(job).results if job.background else None
-        if results is None:
-            history.discard_data()
-        else:
-            history.collect(data, results.bytes)
-
-    def work_warning(self, worker: Peer, handle: bytes, data: Data, now: float) -> None:
-        """
-        Pass a warning on.
-
-        @raise JobNotFound: the job is unknown, or not this worker's.
-        """
-        job = self._job_of(worker, handle, "Job does not exist on server")
-        self.lifecycle.send_clients(job, WORK_WARNING, handle, data)
-        self._heard(job, now)
-
-    def work_status(
-        self,
-        worker: Peer,
-        handle: bytes,
-        numerator: bytes,
-        denominator: bytes,
-        progress: tuple[int, int],
-        now: float,
-    ) -> None:
-        """
-        Keep the progress for those who ask, and pass it on as it came.
-
-        @param progress: both as numbers.
-        @raise JobNotFound: the job is unknown, or not this worker's.
-        """
-        job = self._job_of(worker, handle, "Job given in work result not found")
-        job.progress = progress
-        self.lifecycle.send_clients(job, WORK_STATUS, handle, numerator, denominator)
-        self._heard(job, now)
-
-    def work_complete(self, worker: Peer, handle: bytes, result: Data, now: float) -> None:
-        """
-        The job is done.
-
-        @raise JobNotFound: the job is unknown, or not this worker's.
-        """
-        job = worker.running.get(handle)
-        if job is None:
-            raise JobNotFound("Job given in work result not found")
-        for client in job.clients:
-            self._send(client, WORK_COMPLETE, handle, result)
-        if job.history is None and job.function.policy is None:
-            self._end(job, DONE, now)
-        else:
-            self.lifecycle.done(job, now, result)
-
-    def work_fail(self, worker: Peer, handle: bytes, now: float) -> None:
-        """
-        The job has failed.
-
-        For the job that the worker has just ended with an exception it is ignored: Perl's worker sends
-        both packets, and an ERROR would end it.
-
-        @raise JobNotFound: the job is unknown, or not this worker's.
-        """
-        if handle == worker.raised:
-            worker.raised = None
-            return
-        job = self._job_of(worker, handle, "Job given in work result not found")
-        self.lifecycle.attempt_ended(job, FAIL, now)
-
-    def work_exception(self, worker: Peer, handle: bytes, data: Data, now: float) -> None:
-        """
-        The job has failed, with a reason: clients that asked for
-        exceptions hear it, the others hear that it failed.
-
-        @raise JobNotFound: the job is unknown, or not this worker's.
-        """
-        job = self._job_of(worker, handle, "An exception was received for a job that does not exist")
-        self.lifecycle.attempt_ended(job, EXCEPTION, now, data)
-        worker.raised = handle
-
-    def work_retry(self, worker: Peer, handle: bytes, seconds: float, data: Data, now: float) -> None:
-        """
-        The attempt has failed, with a reason, and the job had better be tried again after so many seconds: so
-        it is, where its policy allows one more at all. Otherwise it is as if the worker had sent an
-        exception.
-
-        @raise JobNotFound: the job is unknown, or not this worker's.
-        """
-        job = self._job_of(worker, handle, "An exception was received for a job that does not exist")
-        self.lifecycle.attempt_ended(job, EXCEPTION, now, data, seconds)
-        worker.raised = handle
 
     # Time
 

@@ -124,7 +124,7 @@ class Extension:
         overdue = job.due if history is None else history.overdue
         options = b'{"attempt":%d,"lease":%.9g,"timeout":%.9g}' % (
             job.retries + 1,
-            self._broker.lease(job),
+            0.0 if history is None else history.lease,
             overdue - job.since if overdue else 0.0,
         )
         if history is not None and history.trace is not None:
@@ -135,7 +135,7 @@ class Extension:
         return job.size
 
     def _beat(self, handle: bytes) -> None:
-        self._broker.beat(self._peer, handle.removesuffix(b"\0"), self._server.seconds())
+        self._broker.reports.beat(self._peer, handle.removesuffix(b"\0"), self._server.seconds())
 
     def _state(self, options: bytes) -> None:
         state = read_state(options.removesuffix(b"\0"))
@@ -218,7 +218,7 @@ class Extension:
     def _retry(self, handle: bytes, seconds: bytes, reason: Data) -> None:
         if not _SECONDS.fullmatch(seconds) or (delay := float(seconds)) > MOST_SECONDS:
             raise InvalidArgument("seconds: a number is wanted, such as 90 or 0.5, up to ten years")
-        self._broker.work_retry(self._peer, handle, delay, reason, self._server.seconds())
+        self._broker.reports.work_retry(self._peer, handle, delay, reason, self._server.seconds())
 
     def _load(self, names: Data) -> int:
         asked = bytes(names).split(b"\0") if names else []

@@ -120,30 +120,30 @@ def _assign_uniq(connection: GearConnection, job: Job) -> None:
 
 
 def _work_data(connection: GearConnection, handle: bytes, data: Data) -> None:
-    connection.broker.work_data(connection.peer, handle, data, connection.now)
+    connection.broker.reports.work_data(connection.peer, handle, data, connection.now)
 
 
 def _work_warning(connection: GearConnection, handle: bytes, data: Data) -> None:
-    connection.broker.work_warning(connection.peer, handle, data, connection.now)
+    connection.broker.reports.work_warning(connection.peer, handle, data, connection.now)
 
 
 def _work_status(connection: GearConnection, handle: bytes, numerator: bytes, denominator: bytes) -> None:
     progress = _progress(numerator), _progress(denominator)
-    connection.broker.work_status(
+    connection.broker.reports.work_status(
         connection.peer, handle, numerator, denominator.removesuffix(b"\0"), progress, connection.now
     )
 
 
 def _work_complete(connection: GearConnection, handle: bytes, result: Data) -> None:
-    connection.broker.work_complete(connection.peer, handle, result, connection.now)
+    connection.broker.reports.work_complete(connection.peer, handle, result, connection.now)
 
 
 def _work_fail(connection: GearConnection, handle: bytes) -> None:
-    connection.broker.work_fail(connection.peer, handle.removesuffix(b"\0"), connection.now)
+    connection.broker.reports.work_fail(connection.peer, handle.removesuffix(b"\0"), connection.now)
 
 
 def _work_exception(connection: GearConnection, handle: bytes, data: Data) -> None:
-    connection.broker.work_exception(connection.peer, handle, data, connection.now)
+    connection.broker.reports.work_exception(connection.peer, handle, data, connection.now)
 
 
 def _warn_of_short_timeout(connection: GearConnection, function: bytes, seconds: float) -> None:

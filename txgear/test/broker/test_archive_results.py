@@ -105,7 +105,7 @@ class KeptTests(ResultsTestCase):
         self.fixture.set(results=60, expires=5)
         job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
-        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
+        self.broker.reports.work_exception(self.worker, job.handle, b"why", self.fixture.now)
         self.assertEqual((job.state, self.parts(job)), (FAILED, (b"", b"why")))
         self.assertEqual([each.text for each in history_of(job).attempts], ["why"])
         job = self.fixture.submit(None)

@@ -227,7 +227,7 @@ class BoundsTests(RowsTestCase):
                 job = self.broker.submit(peer, b"f", b"", b"x", self.fixture.now, background=True)
                 self.fixture.commit()
                 self.grabbed(self.worker, job)
-                self.broker.work_exception(self.worker, job.handle, b"no", self.fixture.now)
+                self.broker.reports.work_exception(self.worker, job.handle, b"no", self.fixture.now)
                 numbers.append(job.number)
             self.write()
             numbers += self.kill(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.model import Job, Peer
+from txgear.broker.model import Job
 from txgear.broker.states import DONE, QUEUED, RUNNING
 from txgear.errors import ArgumentTooLarge, JobNotFound
 from txgear.protocol.constants import (
@@ -13,11 +13,7 @@ from txgear.protocol.constants import (
     MAX_UNIQUE,
     NORMAL,
     WORK_COMPLETE,
-    WORK_DATA,
-    WORK_EXCEPTION,
     WORK_FAIL,
-    WORK_STATUS,
-    WORK_WARNING,
 )
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, queued
@@ -136,7 +132,7 @@ class UniqueTests(BrokerTestCase):
             job = self.fixture.submit(client, unique=b"u")
         worker = self.fixture.worker(b"f")
         self.fixture.grab(worker)
-        self.broker.work_fail(worker, job.handle, self.fixture.now)
+        self.broker.reports.work_fail(worker, job.handle, self.fixture.now)
         self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)] * 2)
 
 
@@ -262,7 +258,7 @@ class LostJobTests(BrokerTestCase):
         worker = self.fixture.worker(b"f")
         job = self.fixture.grab(worker)
         assert job is not None
-        self.broker.work_status(worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
+        self.broker.reports.work_status(worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
         self.fixture.leave(worker)
         self.assertEqual((job.progress, job.worker, job.state), ((0, 0), None, QUEUED))
 
@@ -412,114 +408,6 @@ class TimeoutTests(BrokerTestCase):
         fixture.pass_time(5.0)
         self.assertEqual(fixture.heard(client), [(WORK_FAIL, job.handle)])
         self.assertEqual(fixture.broker.table.jobs, {})
-
-
-class AnswerTests(BrokerTestCase):
-    """What workers say of their jobs."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.client = self.fixture.connect()
-        self.worker = self.fixture.worker(b"f")
-        self.job = self.fixture.submit(self.client)
-        self.handle = self.job.handle
-        self.fixture.grab(self.worker)
-
-    def answers(self, worker: Peer, handle: bytes) -> list[tuple[str, JobNotFound]]:
-        """What comes of each kind of answer that is out of place."""
-        complaints = []
-        for kind, arguments in (
-            ("work_data", (b"",)),
-            ("work_warning", (b"",)),
-            ("work_status", (b"1", b"2", (1, 2))),
-            ("work_complete", (b"",)),
-            ("work_fail", ()),
-            ("work_exception", (b"",)),
-        ):
-            with self.assertRaises(JobNotFound) as caught:
-                getattr(self.broker, kind)(worker, handle, *arguments, self.fixture.now)
-            complaints.append((kind, caught.exception))
-        return complaints
-
-    def assert_not_found(self, worker: Peer, handle: bytes) -> None:
-        self.assertEqual(
-            [(kind, complaint.text) for kind, complaint in self.answers(worker, handle)],
-            [
-                ("work_data", "Job does not exist on server"),
-                ("work_warning", "Job does not exist on server"),
-                ("work_status", "Job given in work result not found"),
-                ("work_complete", "Job given in work result not found"),
-                ("work_fail", "Job given in work result not found"),
-                ("work_exception", "An exception was received for a job that does not exist"),
-            ],
-        )
-        self.assertEqual(self.fixture.outbox.take(), [])
-
-    def test_they_are_passed_on_in_order(self) -> None:
-        self.broker.work_data(self.worker, self.handle, b"part", self.fixture.now)
-        self.broker.work_warning(self.worker, self.handle, b"careful", self.fixture.now)
-        self.broker.work_status(self.worker, self.handle, b"01", b"2", (1, 2), self.fixture.now)
-        self.broker.work_complete(self.worker, self.handle, b"all", self.fixture.now)
-        self.assertEqual(
-            self.fixture.heard(self.client),
-            [
-                (WORK_DATA, self.handle, b"part"),
-                (WORK_WARNING, self.handle, b"careful"),
-                (WORK_STATUS, self.handle, b"01", b"2"),
-                (WORK_COMPLETE, self.handle, b"all"),
-            ],
-        )
-        self.assert_gone(self.job)
-
-    def test_progress_is_kept(self) -> None:
-        self.broker.work_status(self.worker, self.handle, b"1", b"2", (1, 2), self.fixture.now)
-        job = self.broker.table.by_handle(self.handle)
-        assert job is not None
-        self.assertEqual(job.progress, (1, 2))
-
-    def test_a_failure_is_final(self) -> None:
-        self.broker.work_fail(self.worker, self.handle, self.fixture.now)
-        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, self.handle)])
-        self.assert_gone(self.job)
-
-    def test_an_exception_is_final_and_told_to_those_who_asked_for_it(self) -> None:
-        asked, did_not = self.fixture.connect(exceptions=True), self.fixture.connect()
-        job = self.fixture.submit(asked, unique=b"u")
-        self.fixture.submit(did_not, unique=b"u")
-        self.fixture.grab(self.worker)
-        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
-        self.assertEqual(
-            self.fixture.outbox.take(),
-            [(did_not, (WORK_FAIL, job.handle)), (asked, (WORK_EXCEPTION, job.handle, b"why"))],
-        )
-        self.assert_gone(job)
-
-    def test_a_failure_said_after_an_exception_is_let_pass_once(self) -> None:
-        self.broker.work_exception(self.worker, self.handle, b"why", self.fixture.now)
-        self.broker.work_fail(self.worker, self.handle, self.fixture.now)
-        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, self.handle)])
-        self.assert_not_found(self.worker, self.handle)
-
-    def test_stale_answers_are_not_found(self) -> None:
-        self.broker.work_complete(self.worker, self.handle, b"", self.fixture.now)
-        self.fixture.outbox.take()
-        self.assert_not_found(self.worker, self.handle)
-
-    def test_answers_of_another_worker_are_not_found(self) -> None:
-        self.assert_not_found(self.fixture.worker(b"f"), self.handle)
-        self.assert_not_found(self.client, self.handle)
-
-    def test_answers_to_what_was_not_grabbed_are_not_found(self) -> None:
-        self.assert_not_found(self.worker, self.fixture.submit(None).handle)
-        for handle in (
-            b"",
-            b"H:test:0",
-            b"H:test:01",
-            self.handle + b"\0",
-            b"H:fast:1",
-            b"H:test:" + b"9" * 99,
-        ):
-            self.assert_not_found(self.worker, handle)
 
 
 class CancelTests(BrokerTestCase):

@@ -25,7 +25,7 @@ class CallsTests(BrokerTestCase):
         try:
             job = broker.submit(client, b"f", b"", b"workload", now)
             broker.grab(worker, now)
-            broker.work_complete(worker, job.kept_handle, b"result", now)
+            broker.reports.work_complete(worker, job.kept_handle, b"result", now)
         finally:
             sys.setprofile(None)
         self.assertTrue(job.ended)

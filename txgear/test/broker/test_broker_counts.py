@@ -85,7 +85,7 @@ class EndTests(CountedTestCase):
     def test_failed(self) -> None:
         self.fails(self.worker, self.grabbed(self.worker, self.fixture.submit(None)))
         job = self.grabbed(self.worker, self.fixture.submit(None))
-        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
+        self.broker.reports.work_exception(self.worker, job.handle, b"why", self.fixture.now)
         self.assertEqual(self.counts().failed, {"fail": 1, "exception": 1})
         self.assertEqual((self.counts().ended, self.counts().retried), (self.fixture.now, 0))
 

@@ -39,9 +39,13 @@ class ConcurrencyTests(LimitsTestCase):
 
     def test_whatever_ends_one_makes_room(self) -> None:
         for end in (
-            lambda fixture, worker, job: fixture.broker.work_complete(worker, job.handle, b"", fixture.now),
-            lambda fixture, worker, job: fixture.broker.work_fail(worker, job.handle, fixture.now),
-            lambda fixture, worker, job: fixture.broker.work_exception(worker, job.handle, b"", fixture.now),
+            lambda fixture, worker, job: fixture.broker.reports.work_complete(
+                worker, job.handle, b"", fixture.now
+            ),
+            lambda fixture, worker, job: fixture.broker.reports.work_fail(worker, job.handle, fixture.now),
+            lambda fixture, worker, job: fixture.broker.reports.work_exception(
+                worker, job.handle, b"", fixture.now
+            ),
             lambda fixture, worker, job: fixture.leave(worker),
             lambda fixture, worker, job: fixture.broker.cant_do(worker, b"f", fixture.now),
             lambda fixture, worker, job: fixture.cancel(job),

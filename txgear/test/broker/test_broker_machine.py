@@ -372,7 +372,7 @@ class BrokerMachine(AbsentWorkers, RuleBasedStateMachine):
         if known is not None:
             self.model.answer(known, what)
         try:
-            getattr(self.broker, what)(peer, handle, *arguments, self.now)
+            getattr(self.broker.reports, what)(peer, handle, *arguments, self.now)
         except JobNotFound:
             assert known is None
             assert not let_pass

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.archive import archived_of
+from txgear.broker.archive import archived_of, history_of
 from txgear.broker.broker import Broker
 from txgear.broker.history import History as JobLife
 from txgear.broker.model import Function, Job, Peer
@@ -387,7 +387,7 @@ class LifeMachine(BrokerMachine):
             assert isinstance(known, PolicyJob)
             self.model.hear_of(known)
         try:
-            self.broker.beat(peer, handle, self.now)
+            self.broker.reports.beat(peer, handle, self.now)
         except JobNotFound:
             assert known is None
             return
@@ -575,7 +575,7 @@ class LifeMachine(BrokerMachine):
                 assert life.expires == (known.expires if known.state != RUNNING else 0.0)
                 assert len(life.watchers) == len(known.watchers)
             if known.state == RUNNING and known.worker is not None and known.worker.extended:
-                assert self.broker.lease(known.job) == known.lease
+                assert history_of(known.job).lease == known.lease
 
     def teardown(self) -> None:
         """Nothing holds anything back any more."""

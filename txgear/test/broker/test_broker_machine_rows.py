@@ -434,7 +434,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.expect(known, WORK_COMPLETE if what == "work_complete" else WORK_FAIL)
         self.model.end(known)
         arguments = (b"",) if what == "work_complete" else ()
-        getattr(self.broker, what)(peer, handle, *arguments, self.now)
+        getattr(self.broker.reports, what)(peer, handle, *arguments, self.now)
 
     def lose(self, peer: Peer, name: bytes) -> None:
         """A worker gets a job of this function, and loses it."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from txgear.broker.model import Job
-from txgear.policies import CLASSIC, Policies
 from txgear.test.support.broker import BrokerTestCase
 
 
 class NamedTests(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        kept = CLASSIC.with_settings({"results": {"keep": 60}})
-        self.broker.operations.set_policies(Policies([("*", kept)]), self.fixture.now)
+        self.fixture.set("*", results=60)
         self.worker = self.fixture.worker(b"f", b"g")
 
     def found(self, function: bytes, *wanted: Job) -> Job | None:
@@ -26,7 +24,7 @@ class NamedTests(BrokerTestCase):
         """If it is not wanted itself."""
         first = self.fixture.submit(None, b"f", b"u")
         self.fixture.grab(self.worker)
-        self.broker.work_complete(self.worker, first.handle, b"", self.fixture.now)
+        self.complete(self.worker, first)
         second = self.fixture.submit(None, b"g", b"u")
         self.assertIs(self.found(b"", first, second), second)
         self.assertIs(self.found(b"", first), first)
@@ -37,3 +35,14 @@ class NamedTests(BrokerTestCase):
         self.assertIs(self.found(b"f", job), job)
         self.assertIsNone(self.found(b"f"))
         self.assertIsNone(self.found(b"g", job))
+
+    def test_whether_or_not_it_has_ended(self) -> None:
+        """Of a function, or the one that had it last."""
+        self.assertIsNone(self.broker.named(b"f", b"u"))
+        job, other = (self.fixture.submit(None, name, unique=b"u") for name in (b"f", b"g"))
+        for _ in range(2):
+            self.assertIs(self.broker.named(b"f", b"u"), job)
+            self.assertIs(self.broker.named(b"", b"u"), other)
+            self.assertIsNone(self.broker.named(b"h", b"u"))
+            for running in self.fixture.grab_all(self.worker):
+                self.complete(self.worker, running)

@@ -28,7 +28,7 @@ class DeadCase(BrokerTestCase):
         worker = self.fixture.worker(function)
         job = self.grabbed(worker, self.fixture.submit(None, function, workload=workload, priority=HIGH))
         if message:
-            self.broker.work_exception(worker, job.handle, message, self.fixture.now)
+            self.broker.reports.work_exception(worker, job.handle, message, self.fixture.now)
         else:
             self.fails(worker, job)
         self.fixture.leave(worker)

@@ -29,7 +29,7 @@ class StoredGroupsTests(DurableBrokerTestCase):
         self.fixture.commit()
         self.grabbed(worker, job)
         self.fixture.now += 1
-        self.broker.work_exception(worker, job.handle, message, self.fixture.now)
+        self.broker.reports.work_exception(worker, job.handle, message, self.fixture.now)
         self.fixture.leave(worker)
         self.broker.store_events.written([job.number], self.fixture.now)
         self.assertEqual(self.broker.archive.jobs, {})

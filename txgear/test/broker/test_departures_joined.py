@@ -31,7 +31,7 @@ class JoinedTests(BrokerTestCase):
     def bring(self, job: Job) -> None:
         worker = self.fixture.worker(b"f")
         self.assertIs(self.fixture.grab(worker), job)
-        self.broker.work_complete(worker, job.handle, b"result", self.fixture.now)
+        self.broker.reports.work_complete(worker, job.handle, b"result", self.fixture.now)
 
     def test_it_fails_for_them(self) -> None:
         """And for nobody else."""

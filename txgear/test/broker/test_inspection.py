@@ -113,12 +113,12 @@ class InspectionTestCase(SynchronousTestCase):
 
     def complete(self, worker: Peer, result: bytes = b"") -> Job:
         job = self.run_one(worker)
-        self.broker.work_complete(worker, job.handle, result, self.fixture.now)
+        self.broker.reports.work_complete(worker, job.handle, result, self.fixture.now)
         return job
 
     def fail_one(self, worker: Peer, said: bytes) -> Job:
         job = self.run_one(worker)
-        self.broker.work_exception(worker, job.handle, said, self.fixture.now)
+        self.broker.reports.work_exception(worker, job.handle, said, self.fixture.now)
         return job
 
 
@@ -671,7 +671,7 @@ class JobTests(InspectionTestCase):
         worker = self.fixture.worker(b"f", timeout=20.0)
         job = self.fixture.submit(None)
         self.run_one(worker)
-        self.broker.work_status(worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
+        self.broker.reports.work_status(worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
         found = self.job(job)
         self.assertEqual((found["state"], found["worker"]), ("running", "192.0.2.1 1"))
         self.assertEqual((found["began"], found["overdue"]), (PAST, "1970-01-01T00:17:00.000Z"))
@@ -701,7 +701,7 @@ class JobTests(InspectionTestCase):
         self.assertEqual(settings["results"]["keep"], 3600.0)
         self.run_one(worker)
         self.fixture.now += 1
-        self.broker.work_fail(worker, job.handle, self.fixture.now)
+        self.broker.reports.work_fail(worker, job.handle, self.fixture.now)
         found = self.job(job)
         self.assertEqual((found["state"], found["size"], found["attempts"]), ("dead", 3, 2))
         self.assertEqual((found["data_size"], found["result_size"]), (None, None))
@@ -728,8 +728,8 @@ class JobTests(InspectionTestCase):
         worker = self.fixture.worker(b"f")
         self.fixture.submit(None)
         job = self.run_one(worker)
-        self.broker.work_data(worker, job.handle, b"ab", self.fixture.now)
-        self.broker.work_complete(worker, job.handle, b"cde", self.fixture.now)
+        self.broker.reports.work_data(worker, job.handle, b"ab", self.fixture.now)
+        self.broker.reports.work_complete(worker, job.handle, b"cde", self.fixture.now)
         found = self.job(job)
         self.assertEqual((found["state"], found["size"]), ("done", None))
         self.assertEqual((found["data_size"], found["result_size"]), (2, 3))
@@ -803,8 +803,8 @@ class BytesTests(InspectionTestCase):
         worker = self.fixture.worker(b"f")
         self.fixture.submit(None)
         job = self.run_one(worker)
-        self.broker.work_data(worker, job.handle, b"ab", self.fixture.now)
-        self.broker.work_complete(worker, job.handle, b"c", self.fixture.now)
+        self.broker.reports.work_data(worker, job.handle, b"ab", self.fixture.now)
+        self.broker.reports.work_complete(worker, job.handle, b"c", self.fixture.now)
         self.assertEqual(
             inspection.result(job, history_of(job), b"abc"),
             {"handle": "H:test:1", "outcome": "done", "size": 3, "shown": 3, "data": "ab", "result": "c"},

@@ -106,7 +106,7 @@ class EndedTests(RightsTestCase):
         worker.client_id = b"me"
         self.fixture.submit(None, function, b"u", b"the workload")
         job = self.run_one(worker)
-        self.broker.work_exception(worker, job.handle, text, self.fixture.now)
+        self.broker.reports.work_exception(worker, job.handle, text, self.fixture.now)
         self.fixture.leave(worker)
         return job
 

@@ -35,9 +35,9 @@ class AttemptsTestCase(BrokerTestCase):
         self.grabbed(worker, job)
         now = self.fixture.now
         if reason == "fail":
-            self.broker.work_fail(worker, job.handle, now)
+            self.broker.reports.work_fail(worker, job.handle, now)
         elif reason == "exception":
-            self.broker.work_exception(worker, job.handle, b"why", now)
+            self.broker.reports.work_exception(worker, job.handle, b"why", now)
         elif reason == "lost":
             self.fixture.leave(worker)
         else:
@@ -170,7 +170,7 @@ class RetriesTests(AttemptsTestCase):
         job = self.fixture.submit(self.client)
         self.grabbed(self.worker, job)
         self.data(self.worker, job, b"one")
-        self.broker.work_status(self.worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
+        self.broker.reports.work_status(self.worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
         self.fails(self.worker, job)
         self.assertEqual(job.progress, (0, 0))
         self.grabbed(self.worker, job)
@@ -245,7 +245,7 @@ class ExceptionTests(AttemptsTestCase):
         for text in (b"first", b"second"):
             self.assertEqual(self.fixture.outbox.take(), [])
             self.grabbed(self.worker, job)
-            self.broker.work_exception(self.worker, job.handle, text, self.fixture.now)
+            self.broker.reports.work_exception(self.worker, job.handle, text, self.fixture.now)
         self.assertEqual(
             self.fixture.outbox.take(),
             [(self.client, (WORK_FAIL, job.handle)), (asked, (WORK_EXCEPTION, job.handle, b"second"))],
@@ -264,7 +264,7 @@ class ExceptionTests(AttemptsTestCase):
         job = self.fixture.submit(self.client)
         for state in (QUEUED, FAILED):
             self.grabbed(self.worker, job)
-            self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
+            self.broker.reports.work_exception(self.worker, job.handle, b"why", self.fixture.now)
             self.fails(self.worker, job)
             self.assertEqual(job.state, state)
         self.assertEqual(job.retries, 1)
@@ -275,7 +275,7 @@ class ExceptionTests(AttemptsTestCase):
         self.fixture.set(retries=2, backoff=0)
         job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
-        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
+        self.broker.reports.work_exception(self.worker, job.handle, b"why", self.fixture.now)
         self.grabbed(self.worker, job)
         self.fails(self.worker, job)
         self.assertEqual(self.history(job), ["exception", "fail"])
@@ -284,7 +284,7 @@ class ExceptionTests(AttemptsTestCase):
         self.fixture.set(retries=2, backoff=0)
         job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
-        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
+        self.broker.reports.work_exception(self.worker, job.handle, b"why", self.fixture.now)
         other = self.fixture.worker(b"f")
         self.grabbed(other, job)
         self.fails(self.worker, job)
@@ -363,7 +363,7 @@ class DeadTests(AttemptsTestCase):
         job = self.fixture.submit(None, workload=b"work", unique=b"u")
         self.grabbed(self.worker, job)
         self.fixture.pass_time(1)
-        self.broker.work_exception(self.worker, job.handle, b"refus\xc3\xa9", self.fixture.now)
+        self.broker.reports.work_exception(self.worker, job.handle, b"refus\xc3\xa9", self.fixture.now)
         self.fixture.pass_time(10)
         self.end(job, "lost")
         self.fixture.pass_time(10)

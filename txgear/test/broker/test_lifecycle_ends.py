@@ -66,9 +66,9 @@ class FollowTests(BrokerTestCase):
         for worker in (self.fixture.worker(b"f"), self.fixture.worker(b"f")):
             self.grabbed(worker, job)
             handle = job.handle
-            self.broker.work_data(worker, handle, b"some", self.fixture.now)
-            self.broker.work_status(worker, handle, b"1", b"2", (1, 2), self.fixture.now)
-            self.broker.work_warning(worker, handle, b"oh", self.fixture.now)
+            self.broker.reports.work_data(worker, handle, b"some", self.fixture.now)
+            self.broker.reports.work_status(worker, handle, b"1", b"2", (1, 2), self.fixture.now)
+            self.broker.reports.work_warning(worker, handle, b"oh", self.fixture.now)
             said = [
                 (JOB_ASSIGN,),
                 (WORK_DATA, handle, b"some"),
@@ -78,12 +78,12 @@ class FollowTests(BrokerTestCase):
             self.assertEqual(told[:4], said)
             del told[:4]
             if job.retries == 0:
-                self.broker.work_fail(worker, handle, self.fixture.now)
+                self.broker.reports.work_fail(worker, handle, self.fixture.now)
                 self.assertEqual(told.pop(), (RESTARTED,))
                 self.fixture.pass_time(60)
         unfollow(self.fixture.now)
         unfollow(self.fixture.now)
-        self.broker.work_data(worker, handle, b"more", self.fixture.now)
+        self.broker.reports.work_data(worker, handle, b"more", self.fixture.now)
         self.assertEqual(told, [])
 
     def test_each_of_several_is_told_and_may_leave_meanwhile(self) -> None:
@@ -100,7 +100,7 @@ class FollowTests(BrokerTestCase):
         worker = self.fixture.worker(b"f")
         self.grabbed(worker, job)
         handle = job.handle
-        self.broker.work_data(worker, handle, b"some", self.fixture.now)
+        self.broker.reports.work_data(worker, handle, b"some", self.fixture.now)
         self.assertEqual(told, [1, 2, 2])
 
 

@@ -6,10 +6,10 @@ from math import inf
 from typing import Any
 
 from txgear.broker.archive import history_of
-from txgear.broker.broker import Broker
 from txgear.broker.counts import CANCEL
 from txgear.broker.model import Job
 from txgear.broker.states import CANCELLED, DEAD, FAILED, QUEUED, RUNNING
+from txgear.broker.workreports import WorkReports
 from txgear.errors import JobNotFound
 from txgear.protocol.constants import JOB_WITHDRAWN
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase
@@ -63,7 +63,7 @@ class TimeoutTests(TimesTestCase):
         self.grabbed(worker, job)
         for _ in range(9):
             self.fixture.pass_time(1)
-            self.broker.beat(worker, job.handle, self.fixture.now)
+            self.broker.reports.beat(worker, job.handle, self.fixture.now)
         self.fixture.pass_time(1)
         self.assertEqual(self.history(job), ["timeout"])
 
@@ -79,7 +79,7 @@ class TimeoutTests(TimesTestCase):
                 withdrawn = [(JOB_WITHDRAWN, job.handle, b"timeout")] if extended else []
                 self.assertEqual(fixture.heard(worker), withdrawn)
                 with self.assertRaises(JobNotFound):
-                    fixture.broker.work_complete(worker, job.handle, b"", fixture.now)
+                    fixture.broker.reports.work_complete(worker, job.handle, b"", fixture.now)
 
     def test_it_is_told_too_when_nobody_wants_the_job_any_more(self) -> None:
         worker = self.fixture.worker(b"f", timeout=5.0, extended=True)
@@ -103,11 +103,11 @@ class LeaseTests(TimesTestCase):
         return job
 
     def beat(self, job: Job) -> None:
-        self.broker.beat(self.worker, job.handle, self.fixture.now)
+        self.broker.reports.beat(self.worker, job.handle, self.fixture.now)
 
     def test_silence_takes_the_job_away(self) -> None:
         job = self.start()
-        self.assertEqual(self.broker.lease(job), 10.0)
+        self.assertEqual(history_of(job).lease, 10.0)
         self.fixture.pass_time(9.9)
         self.assertEqual(job.state, RUNNING)
         self.fixture.pass_time(0.1)
@@ -129,14 +129,14 @@ class LeaseTests(TimesTestCase):
     def test_whatever_it_says_of_the_job_counts(self) -> None:
         job = self.start()
         says: list[tuple[Any, ...]] = [
-            (Broker.work_data, b"data"),
-            (Broker.work_warning, b"careful"),
-            (Broker.work_status, b"1", b"2", (1, 2)),
-            (Broker.beat,),
+            (WorkReports.work_data, b"data"),
+            (WorkReports.work_warning, b"careful"),
+            (WorkReports.work_status, b"1", b"2", (1, 2)),
+            (WorkReports.beat,),
         ]
         for say, *arguments in says:
             self.fixture.pass_time(9)
-            say(self.broker, self.worker, job.handle, *arguments, self.fixture.now)
+            say(self.broker.reports, self.worker, job.handle, *arguments, self.fixture.now)
         self.fixture.pass_time(9)
         self.assertEqual(job.state, RUNNING)
 
@@ -151,19 +151,19 @@ class LeaseTests(TimesTestCase):
     def test_workers_that_cannot_beat_have_none(self) -> None:
         self.worker = self.fixture.worker(b"f")
         job = self.start()
-        self.assertEqual((self.broker.lease(job), self.broker.timers.deadline), (0.0, inf))
+        self.assertEqual((history_of(job).lease, self.broker.timers.deadline), (0.0, inf))
 
     def test_nor_has_a_job_that_went_on_to_one(self) -> None:
         job = self.start()
         self.fixture.pass_time(10)
         plain = self.fixture.worker(b"f")
         self.grabbed(plain, job)
-        self.assertEqual((self.broker.lease(job), self.broker.timers.deadline), (0.0, inf))
+        self.assertEqual((history_of(job).lease, self.broker.timers.deadline), (0.0, inf))
 
     def test_where_there_is_none_a_beat_is_let_pass(self) -> None:
         job = self.start(lease=0)
         self.beat(job)
-        self.assertEqual((self.broker.lease(job), job.state), (0.0, RUNNING))
+        self.assertEqual((history_of(job).lease, job.state), (0.0, RUNNING))
         self.fixture.pass_time(1000)
         self.assertEqual(job.state, RUNNING)
 
@@ -171,7 +171,7 @@ class LeaseTests(TimesTestCase):
         job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
         self.beat(job)
-        self.assertEqual(self.broker.lease(job), 0.0)
+        self.assertEqual(history_of(job).lease, 0.0)
 
     def test_the_attempt_may_be_bounded_as_well(self) -> None:
         job = self.start(timeout=25)

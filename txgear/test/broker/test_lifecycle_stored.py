@@ -272,7 +272,7 @@ class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
         self.insist()
         worker = self.fixture.worker(b"f")
         self.fixture.grab(worker)
-        self.broker.work_fail(worker, self.job.handle, self.fixture.now)
+        self.broker.reports.work_fail(worker, self.job.handle, self.fixture.now)
         self.assertEqual((self.job.state, self.job.workload), (DEAD, b"work"))
         self.fixture.commit()
         self.assertEqual((self.job.stored, self.job.workload), (True, b""))
@@ -552,13 +552,13 @@ class EndTests(DurableBrokerTestCase):
 
     def test_failed(self) -> None:
         job = self.running()
-        self.broker.work_fail(self.worker, job.handle, self.fixture.now)
+        self.broker.reports.work_fail(self.worker, job.handle, self.fixture.now)
         self.assert_told(job)
 
     def test_failed_with_a_reason(self) -> None:
         job = self.running()
-        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
-        self.broker.work_fail(self.worker, job.handle, self.fixture.now)
+        self.broker.reports.work_exception(self.worker, job.handle, b"why", self.fixture.now)
+        self.broker.reports.work_fail(self.worker, job.handle, self.fixture.now)
         self.assert_told(job)
 
     def test_cancelled_while_it_runs(self) -> None:

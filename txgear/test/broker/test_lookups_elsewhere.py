@@ -216,7 +216,7 @@ class NamesTests(ElsewhereTestCase):
         worker = self.fixture.worker(b"f")
         for job in jobs:
             self.fixture.grab(worker)
-            self.broker.work_fail(worker, job.handle, self.fixture.now)
+            self.broker.reports.work_fail(worker, job.handle, self.fixture.now)
             self.assertEqual(job.state, DEAD)
         self.assertEqual(self.journal.names, {jobs[0].number: Naming(jobs[0].number, b"f", None)})
         self.broker.operations.requeue_all(b"f", self.fixture.now)

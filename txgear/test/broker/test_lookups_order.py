@@ -86,7 +86,7 @@ class TurnsTests(SynchronousTestCase):
             job = self.broker.grab(worker, self.now)
             if job is not None:
                 found.append(job.number)
-                self.broker.work_complete(worker, job.handle, b"", self.now)
+                self.broker.reports.work_complete(worker, job.handle, b"", self.now)
         return found
 
     def in_order(self, events: list[str], budget: int, *, background: bool, bounded: bool) -> None:

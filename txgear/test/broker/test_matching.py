@@ -43,7 +43,7 @@ class MatchingTestCase(BrokerTestCase):
         if what == "done":
             self.complete(worker, job, data)
         else:
-            self.broker.work_exception(worker, job.handle, data, self.fixture.now)
+            self.broker.reports.work_exception(worker, job.handle, data, self.fixture.now)
         self.fixture.leave(worker)
         return job
 

@@ -389,7 +389,7 @@ class EndTests(StoreTestCase):
         stopping = self.service_running.stopService()
         # Its worker reads and writes to the last moment.
         server = self.service_running.server
-        server.broker.work_complete(self.worker.peer, handle, b"", 0.0)
+        server.broker.reports.work_complete(self.worker.peer, handle, b"", 0.0)
         server.end_turn()
         self.leave()
         self.reactor.deliver()

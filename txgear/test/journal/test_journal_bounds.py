@@ -178,7 +178,7 @@ class ResultsTests(BoundsTestCase):
         self.begin_anew(queue_memory=MIB)
         self.other.ask(request(OPTION_REQ, EXTENSION_OPTION))
         self.running(13)
-        self.assertEqual(self.broker.lease(self.broker.table.jobs[13]), 2.0)
+        self.assertEqual(history_of(self.broker.table.jobs[13]).lease, 2.0)
         self.complete(*range(1, 12), size=100_000)
         self.assertEqual(self.state(), "paused")
         self.clock.advance(FLUSH_DELAY)

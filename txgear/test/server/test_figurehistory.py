@@ -63,7 +63,7 @@ class HistoryTestCase(SynchronousTestCase):
         assert job is not None
         if seconds:
             self.pass_time(seconds)
-        self.broker.work_complete(worker, job.kept_handle, b"", self.now)
+        self.broker.reports.work_complete(worker, job.kept_handle, b"", self.now)
 
     def figures(self, name: bytes | None = b"f", span: str = "hour") -> dict[str, Any]:
         series = self.history.total if name is None else self.history.by_name.get(name)
@@ -183,7 +183,7 @@ class FiguresTests(HistoryTestCase):
         self.submit()
         job = self.broker.grab(worker, self.now)
         assert job is not None
-        self.broker.work_fail(worker, job.handle, self.now)
+        self.broker.reports.work_fail(worker, job.handle, self.now)
         self.pass_time(10)
         found = self.figures()
         self.assertEqual((found["failed"], found["dead"]), ([0.1], [1]))

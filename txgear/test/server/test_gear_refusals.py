@@ -80,7 +80,7 @@ class DrainTests(SynchronousTestCase):
         self.drain()
         for handle, closed in zip(handles, (False, True), strict=True):
             (peer,) = [peer for peer in workers if handle in peer.running]
-            self.fixture.server.broker.work_fail(peer, handle, 0.0)
+            self.fixture.server.broker.reports.work_fail(peer, handle, 0.0)
             self.fixture.server.end_turn()
             self.assertEqual(self.client.heard(), response(WORK_FAIL, handle))
             self.assertEqual(self.client.closed, closed)

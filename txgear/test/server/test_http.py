@@ -84,7 +84,7 @@ class ConnectionTests(HttpTestCase):
         other = self.fixture.connect()
         other.tell(request(CAN_DO, b"f"), request(PRE_SLEEP))
         # One turn: the result for the client first, then what the sleeper is sent.
-        self.broker.work_complete(worker.line.protocol.peer, handle, b"result", 0.0)
+        self.broker.reports.work_complete(worker.line.protocol.peer, handle, b"result", 0.0)
         self.server.outbox.send(other.protocol.peer, 17, b"first")
         self.server.end_turn()
         self.assertEqual(client.answer().body, b"result")
@@ -477,7 +477,7 @@ class EndTests(HttpTestCase):
         self.assertEqual((answer.status, answer.headers["Connection"]), (503, "close"))
         self.assertEqual((answer.handle, answer.body), (handle, b"The server is shutting down\n"))
         self.assertTrue(client.closed)
-        self.broker.work_complete(worker.line.protocol.peer, handle, b"result", 0.0)
+        self.broker.reports.work_complete(worker.line.protocol.peer, handle, b"result", 0.0)
         self.server.end_turn()
         self.assertEqual(client.heard(), b"")
         self.assertNoResult(gone)

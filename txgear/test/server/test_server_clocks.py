@@ -68,7 +68,7 @@ class SpansTests(BrokerTestCase):
             worker = fixture.worker(b"f")
             job = fixture.submit(None)
             fixture.grab(worker)
-            fixture.broker.work_fail(worker, job.handle, fixture.now)
+            fixture.broker.reports.work_fail(worker, job.handle, fixture.now)
             for over in self.both_sides(fixture, ahead, 60):
                 self.assertEqual(job.state, QUEUED if over else DELAYED)
 
@@ -90,7 +90,7 @@ class SpansTests(BrokerTestCase):
             job = fixture.submit(None)
             fixture.grab(worker)
             fixture.pass_time(30)
-            fixture.broker.beat(worker, job.handle, fixture.now)
+            fixture.broker.reports.beat(worker, job.handle, fixture.now)
             for over in self.both_sides(fixture, ahead, 60):
                 self.assertEqual(job.state, QUEUED if over else RUNNING)
 
@@ -139,7 +139,7 @@ class SpansTests(BrokerTestCase):
             worker = fixture.worker(b"f")
             job = fixture.submit(None, unique=b"u")
             fixture.grab(worker)
-            fixture.broker.work_complete(worker, job.handle, b"result", fixture.now)
+            fixture.broker.reports.work_complete(worker, job.handle, b"result", fixture.now)
             for over in self.both_sides(fixture, ahead, 60):
                 self.assertIs(fixture.broker.archive.by_handle(job.handle), None if over else job)
                 if not over:
@@ -158,7 +158,7 @@ class TimesTests(BrokerTestCase):
         job = self.fixture.submit(None)
         self.fixture.commit()
         self.fixture.grab(worker)
-        self.fixture.broker.work_fail(worker, job.handle, self.fixture.now)
+        self.fixture.broker.reports.work_fail(worker, job.handle, self.fixture.now)
         return job
 
     def test_set_forward(self) -> None:

@@ -693,13 +693,13 @@ class BrokerTestCase(SynchronousTestCase):
             self.assertIsNot(self.broker.table.by_unique(job.unique), job)
 
     def complete(self, worker: Peer, job: Job, result: bytes = b"done") -> None:
-        self.broker.work_complete(worker, job.handle, result, self.fixture.now)
+        self.broker.reports.work_complete(worker, job.handle, result, self.fixture.now)
 
     def fails(self, worker: Peer, job: Job) -> None:
-        self.broker.work_fail(worker, job.handle, self.fixture.now)
+        self.broker.reports.work_fail(worker, job.handle, self.fixture.now)
 
     def data(self, worker: Peer, job: Job, data: bytes) -> None:
-        self.broker.work_data(worker, job.handle, data, self.fixture.now)
+        self.broker.reports.work_data(worker, job.handle, data, self.fixture.now)
 
     def grabbed(self, worker: Peer, job: Job) -> Job:
         """This worker gets just this job."""

@@ -38,12 +38,12 @@ class JobEventsTests(EventsTestCase):
         self.assertIs(self.broker.grab(self.runner, self.server.seconds()), self.job)
 
     def data(self, data: Data) -> None:
-        self.broker.work_data(self.runner, self.job.handle, data, self.server.seconds())
+        self.broker.reports.work_data(self.runner, self.job.handle, data, self.server.seconds())
 
     def progress(self, numerator: int) -> None:
         numbers = b"%d" % numerator, b"9"
         now = self.server.seconds()
-        self.broker.work_status(self.runner, self.job.handle, *numbers, (numerator, 9), now)
+        self.broker.reports.work_status(self.runner, self.job.handle, *numbers, (numerator, 9), now)
 
     def test_from_the_queue_to_the_end(self) -> None:
         (first,) = self.follow()
@@ -52,10 +52,10 @@ class JobEventsTests(EventsTestCase):
         (begun,) = self.told()
         self.assertEqual((begun.name, begun.data["state"]), ("job", "running"))
         self.data(b"some")
-        self.broker.work_warning(self.runner, self.job.handle, b"\xff", self.server.seconds())
+        self.broker.reports.work_warning(self.runner, self.job.handle, b"\xff", self.server.seconds())
         said = [Event("data", {"text": "some"}), Event("warning", {"base64": "/w=="})]
         self.assertEqual(self.told(), said)
-        self.broker.work_complete(self.runner, self.job.handle, b"result", self.server.seconds())
+        self.broker.reports.work_complete(self.runner, self.job.handle, b"result", self.server.seconds())
         result = {"size": 6, "shown": 6, "text": "result"}
         stream = self.reader.heard()
         self.assertIn(b"event: ended\n", stream)
@@ -67,7 +67,7 @@ class JobEventsTests(EventsTestCase):
         self.set_policy(CLASSIC.with_settings({"retries": 1}))
         self.follow()
         self.grab()
-        self.broker.work_fail(self.runner, self.job.handle, self.server.seconds())
+        self.broker.reports.work_fail(self.runner, self.job.handle, self.server.seconds())
         begun, again = self.told()
         self.assertEqual(
             (begun.data["state"], again.data["state"], again.data["attempts"]), ("running", "waiting", 1)
@@ -94,7 +94,7 @@ class JobEventsTests(EventsTestCase):
         ):
             reader = self.read(f"/events?job=H:test:1&last_event_id={last_id}")
             self.assertEqual(self.begun(reader)[1:], told, last_id)
-        self.broker.work_fail(self.runner, self.job.handle, self.server.seconds())
+        self.broker.reports.work_fail(self.runner, self.job.handle, self.server.seconds())
         self.clock.advance(1)
         self.grab()
         reader = self.read(f"/events?job=H:test:1&last_event_id={second.id}")
@@ -167,7 +167,7 @@ class JobEventsTests(EventsTestCase):
     def test_a_job_that_has_ended(self) -> None:
         self.set_policy(Policy(results=Retention(60.0)))
         self.grab()
-        self.broker.work_complete(self.runner, self.job.handle, b"result", self.server.seconds())
+        self.broker.reports.work_complete(self.runner, self.job.handle, b"result", self.server.seconds())
         first, last = self.follow()
         self.assertEqual((first.data["state"], last), ("done", Event("ended", {"outcome": "done"})))
 
@@ -206,7 +206,7 @@ class JobEventsTests(EventsTestCase):
         self.data(b"some")
         self.progress(2)
         self.assertEqual([event.name for event in self.told()], ["job"])
-        self.broker.work_complete(self.runner, self.job.handle, b"result", self.server.seconds())
+        self.broker.reports.work_complete(self.runner, self.job.handle, b"result", self.server.seconds())
         self.assertIn(b'data: {"outcome":"done"}\n', self.reader.heard())
 
     def test_one_that_may_not_know_of_it_any_more(self) -> None:
@@ -226,7 +226,7 @@ class JobEventsTests(EventsTestCase):
         self.grab()
         self.told()
         self.allow("http")
-        self.broker.work_complete(self.runner, self.job.handle, b"secret", self.server.seconds())
+        self.broker.reports.work_complete(self.runner, self.job.handle, b"secret", self.server.seconds())
         self.assertEqual(self.reader.heard(), b"0\r\n\r\n")
 
     def left_unread(self) -> None:
