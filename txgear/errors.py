@@ -40,7 +40,14 @@ class PolicyError(TxgearError):
 
 
 class StoreError(TxgearError):
-    """The store could not do what it was asked to; the text is one line for the operator and for clients."""
+    """
+    The store could not do what it was asked to. The text is one line for the operator, and may be in the
+    database's or the driver's own words.
+
+    @ivar told: what clients are told of it: a sentence of ours, which names no place.
+    """
+
+    told = "The store cannot be used at present"
 
 
 class StoreRefused(StoreError):
@@ -49,12 +56,27 @@ class StoreRefused(StoreError):
     Nothing of the batch is kept.
     """
 
+    told = "The store does not keep this job: the log of the server says why"
+
+
+class ValueTooLarge(StoreRefused):
+    """
+    A workload or a result is larger than the store takes. The text is ours: how large it is, and how large it
+    may be, of which whoever has made it is told.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.told = text
+
 
 class StoreUnavailable(StoreError):
     """
     The store did not answer, or the connection to it was lost. What it was asked to
     do may or may not have been done. It has to be opened again.
     """
+
+    told = "The store takes no jobs at present: the server tries it again"
 
 
 class StoreUnusable(StoreError, ConfigurationError):

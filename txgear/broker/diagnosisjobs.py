@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker.findings import CRITICAL, INFO, WARNING, Case, Finding
 from txgear.broker.inspection import moment
+from txgear.broker.rights import SETTINGS, may
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.words import number, span, verb
 from txgear.errors import QUEUE_FULL, STORE_REFUSED, QueueError
@@ -273,7 +274,8 @@ def store_unavailable(case: Case) -> Iterator[Finding]:
     """No background job is taken."""
     trouble = case.broker.persistence.trouble
     if trouble is not None and not case.broker.dispatcher.draining:
-        reason, since = trouble
+        since = trouble.since
+        reason = trouble.detail if may(case.peer, SETTINGS) else trouble.told
         yield Finding(
             "store_unavailable",
             CRITICAL,

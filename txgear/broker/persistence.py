@@ -7,7 +7,7 @@ Only background jobs are, and of these all that a server must know that starts a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from txgear.broker.history import owned_by
 from txgear.broker.model import Reply
@@ -35,6 +35,20 @@ def _life_of(job: Job) -> bytes | None:
 def _digest_of(job: Job) -> bytes | None:
     """What stands for the workload of a job where that is its unique."""
     return job.key.to_bytes(16, "big") if isinstance(job.key, int) else None
+
+
+class Trouble(NamedTuple):
+    """
+    Why no job can be kept at present.
+
+    @ivar told: for clients.
+    @ivar detail: for operators, in the store's own words, which may name places.
+    @ivar since: since when that is so, by the server's time.
+    """
+
+    told: str
+    detail: str
+    since: float
 
 
 class Persistence:
@@ -72,14 +86,12 @@ class Persistence:
         return self._journal is not None and self._journal.crowded
 
     @property
-    def trouble(self) -> tuple[str, float] | None:
-        """
-        Why no job can be kept at present, for clients, and since when that is so, by the server's time;
-        C{None} if all is well.
-        """
-        if self._journal is None or (reason := self._journal.unavailable) is None:
+    def trouble(self) -> Trouble | None:
+        """Why no job can be kept at present; C{None} if all is well."""
+        journal = self._journal
+        if journal is None or (told := journal.unavailable) is None:
             return None
-        return reason, self._journal.unavailable_since
+        return Trouble(told, journal.unavailable_detail or told, journal.unavailable_since)
 
     def has_room(self, size: int) -> bool:
         """Whether a result of this many bytes may be kept."""

@@ -130,6 +130,10 @@ class Journal(Protocol):
         """Why no job can be kept at present, for the client to read; C{None} if all is well."""
 
     @property
+    def unavailable_detail(self) -> str | None:
+        """The same for operators, in the store's own words, which may name places."""
+
+    @property
     def unavailable_since(self) -> float:
         """Since when that is so, by the server's time; 0.0 if all is well."""
 

@@ -231,7 +231,7 @@ class ProcessService(ServerService):
         if broker.dispatcher.draining:
             return f"draining: {counts}"
         if journal is not None and journal.unavailable is not None:
-            return f"takes no background job, {journal.unavailable}: {counts}"
+            return f"takes no background job, {journal.unavailable_detail}: {counts}"
         return counts
 
     @property

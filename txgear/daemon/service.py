@@ -456,7 +456,7 @@ class ServerService(Service):
         if not self.running or self._open.own is None or self._ending or self._drains:
             raise ConfigurationError("the server there drains, or ends")
         if journal is not None and journal.unavailable is not None:
-            raise ConfigurationError(f"the server there cannot use its store: {journal.unavailable}")
+            raise ConfigurationError(f"the server there cannot use its store: {journal.unavailable_detail}")
         return Offer(None if self._store is None else self._store.name, list(self._open.own.sockets))
 
     def give_way(self, released: Callable[[], None]) -> Deferred[None]:

@@ -168,6 +168,11 @@ class Journal:
         return LAPSED if reason is None and trust is not None and trust.lapsed else reason
 
     @property
+    def unavailable_detail(self) -> str | None:
+        """Part of L{txgear.broker.ports.Journal}."""
+        return self._link.detail or self.unavailable
+
+    @property
     def unavailable_since(self) -> float:
         """Part of L{txgear.broker.ports.Journal}."""
         since, trust = self._link.unavailable_since, self.trust
@@ -285,7 +290,7 @@ class Journal:
         """Those who wait for a batch have waited long enough."""
         link = self._link
         reason = link.unavailable or f"The store has not answered for {self._timeout:g} seconds"
-        link.refuse(reason, reason)
+        link.refuse(reason, link.detail or reason)
         self._writes.jobs.refuse_all(reason, self._clock.seconds())
         self.answered()
 

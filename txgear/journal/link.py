@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnusable
+from txgear.errors import StoreError, StoreRefused, StoreTaken
 from txgear.journal.timer import Timer
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class Link:
 
     @ivar state: what is known of the store.
     @ivar unavailable: why no job can be kept at present, for clients; C{None} if jobs can be.
+    @ivar detail: the same for operators, in the store's own words; empty where there are no others.
     @ivar unavailable_since: since when that is so, by the clock; 0.0 if jobs can be kept.
     @ivar closing: whether no job is to be kept any more, however well the store is.
     @ivar retries: when a store that is lost is tried again.
@@ -171,6 +172,7 @@ class Link:
         """
         self.state = OPEN
         self.unavailable: str | None = None
+        self.detail = ""
         self.unavailable_since = 0.0
         self.closing = False
         self.losses = 0
@@ -289,6 +291,7 @@ class Link:
         self.retries.attempts = 0
         if self.unavailable is not None and not self.closing:
             self.unavailable = None
+            self.detail = ""
             self.unavailable_since = 0.0
             self.log.info("the store {store} answers again", store=self._store.name)
         self._listener.recovered()
@@ -318,7 +321,7 @@ class Link:
                 store=self._store.name,
                 detail=detail,
             )
-            self._is_unavailable(reason)
+            self._is_unavailable(reason, detail)
             self._listener.taken(reason)
         else:
             self._enter(LOST)
@@ -331,8 +334,9 @@ class Link:
         self._listener.answered()
 
     def _reasons(self, failure: Failure) -> tuple[str, str]:
-        """Why nothing can be kept, for clients and for the log."""
-        if not failure.check(StoreError):
+        """Why nothing can be kept, for clients and for operators."""
+        error = failure.value
+        if not isinstance(error, StoreError):
             if self.retries.attempts < 2:
                 self.log.failure(
                     "a defect, in the store {store} or in what follows from its answers",
@@ -340,16 +344,14 @@ class Link:
                     store=self._store.name,
                 )
             return "internal error of the store", "internal error of the store"
-        detail = str(failure.value)
-        # Its text names places that are not for clients to know.
-        return "The store cannot be used at present" if failure.check(StoreUnusable) else detail, detail
+        return error.told, str(error)
 
     def refuse(self, reason: str, detail: str) -> None:
         """
         Keep no job until the store answers.
 
         @param reason: why, for clients.
-        @param detail: the same for the log.
+        @param detail: the same for operators.
         """
         if self.unavailable is None:
             self.losses += 1
@@ -358,13 +360,13 @@ class Link:
                 store=self._store.name,
                 detail=detail,
             )
-        self._is_unavailable(reason)
+        self._is_unavailable(reason, detail)
         self._listener.lost()
 
-    def _is_unavailable(self, reason: str) -> None:
+    def _is_unavailable(self, reason: str, detail: str = "") -> None:
         if self.unavailable is None:
             self.unavailable_since = self._clock.seconds()
-        self.unavailable = reason
+        self.unavailable, self.detail = reason, detail
 
     # The end
 

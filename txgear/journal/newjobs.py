@@ -130,7 +130,7 @@ class NewJobs:
             # One by one: whatever happens here, what is left is still known to be on its way.
             del in_flight[number]
             if index in new_jobs:
-                self._refuse(pending, str(new_jobs[index]), now)
+                self._refuse(pending, new_jobs[index].told, now)
             elif number in joined or number in passed:
                 if not (pending.settled or self._is_elsewhere(pending, refusals, now)):
                     again[number] = pending

@@ -25,9 +25,9 @@ def server(server: JobServer) -> dict[str, Any]:
     The server itself.
 
     @return: its C{version}; when it C{started}, and C{uptime}, the seconds since then; the C{time} now; the
-        C{prefix} of its handles; the C{store} by C{name}, whether it is C{available} and if not C{why} not;
-        whether it is C{draining}; and how many C{connections}, C{functions}, C{jobs} that have not ended and
-        C{ended} ones there are.
+        C{prefix} of its handles; the C{store} by C{name}, whether it is C{available} and if not C{why}, in
+        its own words; whether it is C{draining}; and how many C{connections}, C{functions}, C{jobs} that
+        have not ended and C{ended} ones there are.
     """
     broker, journal = server.broker, server.journal
     now = server.seconds()
@@ -41,7 +41,7 @@ def server(server: JobServer) -> dict[str, Any]:
         "store": {
             "name": store_name(server),
             "available": unavailable is None,
-            "why": unavailable,
+            "why": None if journal is None else journal.unavailable_detail,
         },
         "draining": broker.dispatcher.draining,
         "connections": len(broker.peers),

@@ -34,7 +34,8 @@ def store(server: JobServer, peer: Peer) -> dict[str, Any]:
     minute.
 
     @return: its C{name}, of which who may not see settings is told the kind only; its C{state}, one of
-        L{MEMORY}, L{WELL}, L{REOPENING}, L{AWAY} and L{ENDING}; C{why} it is away, and C{since} when; the
+        L{MEMORY}, L{WELL}, L{REOPENING}, L{AWAY} and L{ENDING}; C{why} it is away, which who may not see them
+        is told as clients are, and C{since} when; the
         C{jobs} that have not ended and the C{ended} ones that are known; how many of all
         these are C{loaded}, which is in memory; C{queue_bytes} that jobs and workloads take there, of
         C{queue_memory} that they may. Without a store that is all, and the rest is C{None}:
@@ -72,7 +73,7 @@ def store(server: JobServer, peer: Peer) -> dict[str, Any]:
         return found
     figures, reports = journal.figures, journal.reports
     if journal.unavailable is not None:
-        found["why"] = journal.unavailable
+        found["why"] = journal.unavailable_detail if may(peer, SETTINGS) else journal.unavailable
         found["since"] = moment(broker.timers.wall(journal.unavailable_since))
     if reports is not None:
         if reports.ready:

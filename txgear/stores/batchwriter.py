@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from txgear.broker.records import Batch, JobChange, JobRecord, JobUpdate, NewJob, Result
-from txgear.errors import StoreRefused
+from txgear.errors import StoreRefused, ValueTooLarge
 from txgear.stores import schema
 from txgear.stores.places import Tally
 from txgear.stores.statements import ROW_BYTES
@@ -55,7 +55,7 @@ class BatchWriter:
         """
         Refuse what would cost more than an error in the database.
 
-        @raise StoreRefused: a workload or a result is larger than L{StoreDialect.largest_value}.
+        @raise ValueTooLarge: a workload or a result is larger than L{StoreDialect.largest_value}.
         """
         most = self._dialect.largest_value
         if most is None:
@@ -65,7 +65,7 @@ class BatchWriter:
         for what, values in (("a workload", workloads), ("a result", [result for _, result in results])):
             for value in values:
                 if len(value) > most:
-                    raise StoreRefused(
+                    raise ValueTooLarge(
                         f"{what} of {len(value)} bytes is over the {most} that the database takes: "
                         f"{self._dialect.largest_value_why}"
                     )

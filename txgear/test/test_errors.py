@@ -52,6 +52,20 @@ class TreeTests(SynchronousTestCase):
         self.assertEqual((error.declared, error.limit), (11, 10))
         self.assertEqual(str(error), "a packet of 11 bytes is over the limit of 10")
 
+    def test_what_clients_are_told_of_a_store_is_in_our_words(self) -> None:
+        """Whatever the database says."""
+        for error, told in (
+            (errors.StoreUnavailable, "The store takes no jobs at present: the server tries it again"),
+            (errors.StoreUnusable, "The store cannot be used at present"),
+            (errors.StoreTaken, "The store cannot be used at present"),
+            (errors.StoreRefused, "The store does not keep this job: the log of the server says why"),
+        ):
+            self.assertEqual(
+                (error("db1: no route").told, str(error("db1: no route"))), (told, "db1: no route")
+            )
+        large = errors.ValueTooLarge("11 bytes are over the 10")
+        self.assertEqual((large.told, str(large)), ("11 bytes are over the 10",) * 2)
+
     def test_a_policy_error_knows_its_setting_and_the_tables_around_it(self) -> None:
         for key, inside in (("fail", "retries.fail"), ("", "retries")):
             error = errors.PolicyError(key, "no").within("retries")

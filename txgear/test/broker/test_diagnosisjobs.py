@@ -7,7 +7,7 @@ from txgear.broker.findings import CRITICAL, INFO, WARNING, Trend
 from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.operations import MOST_PURGES
-from txgear.broker.rights import PEERS
+from txgear.broker.rights import PEERS, SETTINGS
 from txgear.broker.shares import NONE, Share
 from txgear.broker.tenants import Quota
 from txgear.errors import QUEUE_FULL, QueueError
@@ -357,6 +357,13 @@ class StoreTests(DurableDiagnosisTestCase):
         self.assertEqual(self.line("store_unavailable"), (CRITICAL, f"{words}: the disk is full"))
         facts = {"since": moment(MORNING - 120), "seconds": 120.0, "reason": "the disk is full"}
         self.assertEqual(self.facts("store_unavailable"), facts)
+        self.journal.detail = "db1: no space left"
+        self.assertEqual(self.line("store_unavailable")[1], f"{words}: db1: no space left")
+        # Who may not see where the store is reads what clients do.
+        self.peer.rights = FakeRights((SETTINGS, b""))
+        self.assertEqual(self.line("store_unavailable")[1], f"{words}: the disk is full")
+        self.assertEqual(self.facts("store_unavailable"), facts)
+        self.peer.rights = None
         # It does not take any either, but that is meant.
         self.fixture.drain()
         self.assertNotIn("store_unavailable", self.found())

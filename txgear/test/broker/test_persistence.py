@@ -225,7 +225,9 @@ class StoreTests(KeptTestCase):
     def test_why_nothing_can_be_kept_and_since_when(self) -> None:
         self.assertIsNone(self.persistence.trouble)
         self.journal.unavailable, self.journal.unavailable_since = "it is gone", 7.0
-        self.assertEqual(self.persistence.trouble, ("it is gone", 7.0))
+        self.assertEqual(self.persistence.trouble, ("it is gone", "it is gone", 7.0))
+        self.journal.detail = "db1: no route"
+        self.assertEqual(self.persistence.trouble, ("it is gone", "db1: no route", 7.0))
         self.assertIsNone(Persistence(None, None, b"H:test", Timers()).trouble)
 
     def test_room_for_a_result(self) -> None:

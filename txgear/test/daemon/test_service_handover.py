@@ -210,7 +210,7 @@ class GiveWayTests(HandOverTestCase):
         self.assertEqual(str(error), "the server there drains, or ends")
         service = self.begun(self.store())
         assert service.server.journal is not None
-        service.server.journal._link.unavailable = "gone"
+        service.server.journal._link.refuse("not at present", "gone")
         error = self.assertRaises(ConfigurationError, service.give_way, lambda: None)
         self.assertEqual(str(error), "the server there cannot use its store: gone")
         self.assertTrue(service.running)

@@ -18,7 +18,7 @@ from txgear.journal.sieve import OVERDUE
 from txgear.test.journal.test_newjobs import new_job
 from txgear.test.journal.test_reads import paged
 from txgear.test.support.broker import record
-from txgear.test.support.journal import FaultyStore, ManualThread, RecordingListener
+from txgear.test.support.journal import AWAY, FaultyStore, ManualThread, RecordingListener
 
 GONE = StoreUnavailable("the connection is gone")
 TIMEOUT = 5.0
@@ -147,7 +147,7 @@ class TroubleTests(JournalTestCase):
         self.thread.run()
         self.assertEqual((self.take(), self.listener.take()), ([(1, None)], []))
         self.clock.advance(TIMEOUT)
-        self.assertEqual(self.listener.take(), [("refused", 10, "the connection is gone")])
+        self.assertEqual(self.listener.take(), [("refused", 10, AWAY.decode())])
 
     def test_one_loss_is_not_heard(self) -> None:
         self.store.fail("rows", GONE)

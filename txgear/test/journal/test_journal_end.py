@@ -10,6 +10,7 @@ from txgear.journal.writes import FLUSH_DELAY
 from txgear.protocol.constants import CAN_DO
 from txgear.protocol.packets import request
 from txgear.test.journal.test_journal_trouble import GONE, TroubleTestCase
+from txgear.test.support.journal import AWAY
 from txgear.test.support.server import created, refused, submit
 
 
@@ -101,7 +102,7 @@ class EndTests(TroubleTestCase):
         settled = self.settle()
         self.run_on(2)
         self.assertIsNone(self.successResultOf(settled))
-        self.assertEqual(self.client.ask(submit()), refused(b"the connection is gone"))
+        self.assertEqual(self.client.ask(submit()), refused(AWAY))
         self.assertEqual(self.numbers(), [])
 
     def test_a_store_that_hangs_does_not_hold_it_up(self) -> None:

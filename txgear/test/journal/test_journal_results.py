@@ -18,7 +18,7 @@ from txgear.protocol.constants import CAN_DO, GRAB_JOB, SUBMIT_JOB, WORK_COMPLET
 from txgear.protocol.packets import request
 from txgear.test.support.broker import results_of
 from txgear.test.support.clock import START
-from txgear.test.support.journal import Instead
+from txgear.test.support.journal import AWAY, Instead
 from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
 GONE = StoreUnavailable("the connection is gone")
@@ -224,7 +224,7 @@ class ResultTests(KeptTestCase):
         self.store.fail("write", FULL, times=100)
         self.run_on(1)
         self.assertEqual(self.in_memory(), {1: b"first"})
-        self.assertEqual(self.client.ask(submit()), refused(b"The disk is full"))
+        self.assertEqual(self.client.ask(submit()), refused(AWAY))
         self.store.mend()
         self.run_on(5)
         self.assertEqual(self.store.kept_results, {1: b"first"})

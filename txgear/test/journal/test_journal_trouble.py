@@ -12,7 +12,7 @@ from txgear.journal.link import FIRST_RETRY, LAST_RETRY, RETRY_WHEN_ASKED
 from txgear.journal.writes import FLUSH_DELAY
 from txgear.protocol.constants import CAN_DO, CANT_DO, GRAB_JOB, JOB_ASSIGN, SUBMIT_JOB, WORK_COMPLETE
 from txgear.protocol.packets import request, response
-from txgear.test.support.journal import ReportingStore
+from txgear.test.support.journal import AWAY, NOT_KEPT, ReportingStore
 from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
 LATE = b"The store has not answered for 5 seconds"
@@ -268,12 +268,12 @@ class LostTests(TroubleTestCase):
         self.store.fail("write", GONE, times=10**6)
         self.submit_one()
         self.thread.run_all()
-        self.assertEqual(self.other.ask(submit()), refused(b"the connection is gone"))
+        self.assertEqual(self.other.ask(submit()), refused(AWAY))
         self.run_on(4.9)
         self.assertEqual(self.client.heard(), b"")
         self.assertEqual(self.store.take().count("write"), 9)
         self.run_on(0.1)
-        self.assertEqual(self.client.heard(), refused(b"the connection is gone"))
+        self.assertEqual(self.client.heard(), refused(AWAY))
         self.store.mend()
         self.run_on(1)
         self.assert_well()
@@ -302,7 +302,7 @@ class LostTests(TroubleTestCase):
         (line,) = self.logged(self.thread.run_all)
         self.assertEqual(line, "no background job is taken until the store memory: answers: nobody listens")
         self.other.tell(submit())
-        self.assertEqual((self.client.heard(), self.other.heard()), (b"", refused(b"nobody listens")))
+        self.assertEqual((self.client.heard(), self.other.heard()), (b"", refused(AWAY)))
         self.run_on(4)
         self.assertEqual(self.client.heard(), created(1))
         self.assertEqual(self.numbers(), [1])
@@ -325,10 +325,10 @@ class LostTests(TroubleTestCase):
         self.store.fail("open", StoreUnavailable("it is starting up"))
         self.submit_one()
         self.thread.run_all()
-        self.assertEqual(self.other.ask(submit()), refused(b"nobody listens"))
+        self.assertEqual(self.other.ask(submit()), refused(AWAY))
         self.clock.advance(FIRST_RETRY)
         self.thread.run_all()
-        self.assertEqual(self.other.ask(submit()), refused(b"it is starting up"))
+        self.assertEqual(self.other.ask(submit()), refused(AWAY))
         lines = self.logged(self.run_on, 1)
         self.assertEqual(lines, ["the store memory: answers again"])
         self.assert_well()
@@ -430,7 +430,7 @@ class RefusedTests(TroubleTestCase):
         self.store.fail("write", StoreRefused("The disk is full"), times=100)
         self.client.tell(*[submit()] * 1000)
         self.thread.run()
-        self.assertEqual(self.client.heard(), refused(b"The disk is full") * 1000)
+        self.assertEqual(self.client.heard(), refused(NOT_KEPT) * 1000)
         self.assertLess(len(self.store.batches), 4 * MOST_REFUSALS)
         self.store.mend()
         self.assertEqual(self.numbers(), [])
@@ -453,7 +453,7 @@ class RefusedTests(TroubleTestCase):
         self.store.fail("write", full, times=100)
         self.complete(1)
         self.run_on(10)
-        self.assertEqual(self.client.ask(submit()), refused(b"The disk is full"))
+        self.assertEqual(self.client.ask(submit()), refused(AWAY))
         self.assertLess(self.store.take().count("open"), 12)
         self.store.mend()
         self.run_on(5)

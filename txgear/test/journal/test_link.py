@@ -31,6 +31,7 @@ from txgear.test.support.stores import adding, addition
 
 GONE = StoreUnavailable("the connection is gone")
 FULL = StoreRefused("the disk is full")
+AWAY = "The store takes no jobs at present: the server tries it again"
 
 
 class RetriesTests(SynchronousTestCase):
@@ -258,7 +259,7 @@ class AvailableTests(LinkTestCase):
         self.assertEqual(
             lines, ["no background job is taken until the store memory: answers: the connection is gone"]
         )
-        self.assertEqual(self.link.unavailable, "the connection is gone")
+        self.assertEqual((self.link.unavailable, self.link.detail), (AWAY, "the connection is gone"))
         since = self.clock.seconds()
         self.assertEqual(self.take(), ["lost", "answered"])
         self.assertFalse(self.link.retries.due())
@@ -266,7 +267,8 @@ class AvailableTests(LinkTestCase):
         self.assertEqual(self.take(), ["turn_ended"])
         self.assertTrue(self.link.retries.due())
         self.assertEqual(self.logged(self.reopen, StoreUnusable("/secret/place is a folder")), [])
-        self.assertEqual(self.link.unavailable, "The store cannot be used at present")
+        told = "The store cannot be used at present"
+        self.assertEqual((self.link.unavailable, self.link.detail), (told, "/secret/place is a folder"))
         # It has been so since the first of these.
         self.assertNotEqual(self.clock.seconds(), since)
         self.assertEqual(self.link.unavailable_since, since)
@@ -278,11 +280,12 @@ class AvailableTests(LinkTestCase):
         self.clock.advance(FIRST_RETRY)
         self.take()
         self.reopen()
-        self.assertEqual((self.link.unavailable, self.take()), ("the connection is gone", ["answered"]))
+        self.assertEqual((self.link.unavailable, self.take()), (AWAY, ["answered"]))
         self.call()
         self.assertEqual(self.logged(self.thread.run), ["the store memory: answers again"])
         self.assertEqual((self.link.unavailable, self.take()), (None, ["recovered", "answered"]))
         self.assertEqual((self.link.retries.attempts, self.link.unavailable_since), (0, 0.0))
+        self.assertEqual(self.link.detail, "")
 
     def test_or_when_nothing_is_asked_of_it(self) -> None:
         self.lose()
@@ -308,6 +311,7 @@ class AvailableTests(LinkTestCase):
             lines, ["no background job is taken until the store memory: answers: late, for the log"]
         )
         self.assertEqual((self.link.unavailable, self.take()), ("later", ["lost", "lost"]))
+        self.assertEqual(self.link.detail, "later, for the log")
         self.thread.run()
         self.assertEqual((self.link.unavailable, self.take()), (None, ["recovered", "answered"]))
 
@@ -366,9 +370,7 @@ class ReadTests(LinkTestCase):
             self.call(is_read=True)
             self.thread.run()
             self.assertEqual((self.link.state, self.take()), (OPEN, ["answered"]))
-            self.assertEqual(
-                (self.link.unavailable, self.link.retries.attempts), ("the connection is gone", 2)
-            )
+            self.assertEqual((self.link.unavailable, self.link.retries.attempts), (AWAY, 2))
 
     def test_one_that_is_refused_was_answered(self) -> None:
         self.store.fail("workloads", FULL)
@@ -396,7 +398,7 @@ class ReadTests(LinkTestCase):
         for _ in range(3):
             self.reopen(GONE)
             self.clock.advance(LAST_RETRY)
-        self.assertEqual(self.link.unavailable, "the connection is gone")
+        self.assertEqual(self.link.unavailable, AWAY)
         self.reopen()
         self.assertEqual((self.link.unavailable, self.link.retries.attempts), (None, 0))
         # The next one is none.
@@ -416,6 +418,7 @@ class TakenTests(LinkTestCase):
         self.assertIs(self.link.state, TAKEN)
         reason = "The store cannot be used at present"
         self.assertEqual((self.link.unavailable, self.take()), (reason, [reason, "answered"]))
+        self.assertEqual(self.link.detail, "another server has it")
         self.assertRaises(ValueError, self.link.open, [], self.done.append)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

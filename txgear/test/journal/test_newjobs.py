@@ -75,7 +75,7 @@ class NewJobsTests(SynchronousTestCase):
     def test_one_that_is_refused(self) -> None:
         self.add(1, 2, 3)
         self.take()
-        self.assertEqual(self.written(_1=LARGE), [("stored", 1), ("refused", 2, "too large"), ("stored", 3)])
+        self.assertEqual(self.written(_1=LARGE), [("stored", 1), ("refused", 2, LARGE.told), ("stored", 3)])
         self.assertEqual((self.dropped, self.jobs.bytes), ([2], 0))
 
     def elsewhere(self, joined: dict[int, int], passed: dict[int, bytes]) -> set[int]:

@@ -170,6 +170,7 @@ class FakeJournal:
     A journal that does nothing by itself, and what a store behind it would have.
 
     @ivar unavailable: why no job can be kept.
+    @ivar detail: the same in the words of the store, where it has others.
     @ivar unavailable_since: since when.
     @ivar backlogged: whether too much has gathered.
     @ivar crowded: whether too much is on its way.
@@ -195,6 +196,7 @@ class FakeJournal:
 
     def __init__(self) -> None:
         self.unavailable: str | None = None
+        self.detail = ""
         self.unavailable_since = 0.0
         self.backlogged = False
         self.crowded = False
@@ -221,6 +223,10 @@ class FakeJournal:
         self._changed: dict[int, JobChange] = {}
         # What a server has found that has started since.
         self._settled: set[int] = set()
+
+    @property
+    def unavailable_detail(self) -> str | None:
+        return self.detail or self.unavailable
 
     def retry_soon(self) -> None:
         self.asked += 1

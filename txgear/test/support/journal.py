@@ -29,7 +29,7 @@ from txgear.broker.records import (
     StoredValue,
     StoreReport,
 )
-from txgear.errors import StoreRefused, StoreUnavailable
+from txgear.errors import StoreRefused, StoreUnavailable, ValueTooLarge
 from txgear.interfaces import IHistoryStore, ILeasedStore, IReportingStore
 from txgear.journal.journal import Journal
 from txgear.stores.memory import MemoryStore
@@ -38,6 +38,11 @@ T = TypeVar("T")
 
 PATIENCE: Final = 10.0
 """Seconds in which a thread has done something that takes no time, on a machine however busy."""
+
+AWAY: Final = StoreUnavailable.told.encode()
+"""What clients read while a store is away, whatever it says itself."""
+NOT_KEPT: Final = StoreRefused.told.encode()
+"""The same where it works, and does not take a job."""
 
 
 class Fault(NamedTuple):
@@ -179,13 +184,14 @@ class FaultyStore(MemoryStore):
     def _write(self, batch: Batch) -> None:
         for job, _ in batch.new_jobs:
             if job.size > self.too_large:
-                raise StoreRefused(f"A workload of {job.size} bytes is too large")
+                raise ValueTooLarge(f"A workload of {job.size} bytes is too large")
         for change in batch.changes:
             if change.workload is not None and len(change.workload) > self.too_large:
-                raise StoreRefused(f"A workload of {len(change.workload)} bytes is too large")
+                size = len(change.workload)
+                raise ValueTooLarge(f"A workload of {size} bytes is too large")
         for _, result in batch.results:
             if len(result) > self.too_large:
-                raise StoreRefused(f"A result of {len(result)} bytes is too large")
+                raise ValueTooLarge(f"A result of {len(result)} bytes is too large")
         super().write(batch)
         strays = self._results.keys() - self._jobs.keys()
         assert not strays, f"results of jobs that are not kept: {strays}"

@@ -76,6 +76,7 @@ class LazyJournal:
     """
 
     unavailable: str | None = None
+    unavailable_detail: str | None = None
     unavailable_since = 0.0
     backlogged = False
     crowded = False

@@ -13,7 +13,7 @@ from txgear.errors import StoreUnavailable
 from txgear.server import tasks
 from txgear.server.jobserver import JobServer
 from txgear.test.support.clusterview import STATUS, FakeCluster, server_shown
-from txgear.test.support.journal import FaultyStore
+from txgear.test.support.journal import AWAY, FaultyStore
 from txgear.test.support.server import DurableServerFixture, ServerFixture
 from txgear.web.events.livestate import MOST_FOLLOWED, MOST_GONE, LiveState, Thing, Topic
 
@@ -167,4 +167,4 @@ class LiveStateTests(SynchronousTestCase):
         fixture.clock.advance(1.0)
         fixture.thread.run_all()
         self.state.find_changes()
-        self.assertIn("the disk is away", rows(self.state, "server", 1)[0]["store"])
+        self.assertEqual(rows(self.state, "server", 1)[0]["store"], AWAY.decode())

@@ -7,10 +7,11 @@ from twisted.logger import capturedLogs
 from txgear.errors import StoreUnavailable
 from txgear.protocol.constants import SUBMIT_JOB_BG
 from txgear.protocol.packets import request
-from txgear.test.support.journal import WELL, FaultyStore, ReportingStore
+from txgear.test.support.journal import AWAY, WELL, FaultyStore, ReportingStore
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.web.api.apicase import ApiTestCase
-from txgear.web.api import store
+from txgear.web.api import server, store
+from txgear.web.api.server import Server
 from txgear.web.api.store import StoreState
 from txgear.web.pages import dashboard
 
@@ -18,7 +19,7 @@ BROWSER = {"Accept": "text/html"}
 
 
 class StoreTests(ApiTestCase):
-    parts = (dashboard, store)
+    parts = (dashboard, server, store)
 
     def page(self) -> str:
         client = self.connect()
@@ -99,9 +100,15 @@ class StoreTests(ApiTestCase):
                 self.submit()
             html = self.page()
             found = self.read("/api/v1/store", StoreState)
+            own = self.read("/api/v1/server", Server)["store"]
+            self.allow("http", "metrics")
+            stranger = self.read("/api/v1/store", StoreState)
         self.assertIn("The store does not answer, for", html)
         self.assertIn("the cable is &lt;out&gt;", html)
         self.assertEqual((found["state"], found["why"], found["losses"]), ("away", "the cable is <out>", 1))
+        self.assertEqual((own["available"], own["why"]), (False, "the cable is <out>"))
+        # Who may not know where it is reads what clients do.
+        self.assertEqual((stranger["state"], stranger["why"]), ("away", AWAY.decode()))
         self.assertIsNotNone(found["since"])
         self.assertIn("are refused, and their clients told so", html)
 
