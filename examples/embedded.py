@@ -22,6 +22,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from txgear import Client, TxgearError, Worker
 from txgear.daemon.service import ServerService
+from txgear.errors import ConfigurationError
 from txgear.server.settings import Settings
 
 PATIENCE = 30.0
@@ -86,8 +87,11 @@ class Application(MultiService):
 
 async def main(reactor: Any, port: str = "7000", gearman_port: str = "4730") -> None:
     application = Application(reactor, int(port), int(gearman_port))
+    try:
+        application.startService()
+    except ConfigurationError as error:
+        sys.exit(f"it does not start: {error}")
     reactor.addSystemEventTrigger("before", "shutdown", application.stopService)
-    application.startService()
     print("ready; Ctrl-C ends it", flush=True)
     await Deferred()
 

@@ -43,6 +43,12 @@ def rows(done: Done) -> list[dict[str, str]]:
     return [dict(zip(names.split("\t"), line.split("\t"), strict=True)) for line in lines]
 
 
+def nothing(done: Done) -> None:
+    """There was nothing that it could have been done to, which is said."""
+    assert (done.returncode, done.stdout) == (0, b""), done
+    assert done.stderr.endswith(b": nothing was done: none matches\n"), done
+
+
 def documents(done: Done) -> list[dict[str, Any]]:
     """The same of JSON."""
     assert (done.returncode, done.stderr) == (0, b""), done
@@ -514,7 +520,7 @@ def test_pause_and_resume(operated: Server, names: Callable[[str], str]) -> None
     found = documents(act(operated, "resume", "--function", pattern, "--json"))
     assert one in {row["function"] for row in found}
     assert one not in paused()
-    assert rows(act(operated, "pause", "--function", "no.such.*")) == []
+    nothing(act(operated, "pause", "--function", "no.such.*"))
     act(operated, "resume", new)
     for words in (["pause"], ["pause", one, "--function", "*"]):
         failed(act(operated, *words), 2, "one of the two")
@@ -597,7 +603,7 @@ def test_steer(operated: Server, function: str, programs: Programs) -> None:
     assert worker.wait() == 0
     failed(act(operated, "steer", "pause", "99999"), 1, "no such worker")
     failed(act(operated, "steer", "pause", "nobody"), 1, "there is no worker nobody at")
-    assert rows(act(operated, "steer", "pause", "--function", "no.such")) == []
+    nothing(act(operated, "steer", "pause", "--function", "no.such"))
     for words in (["pause"], ["pause", "1", "--worker", "x"], ["dance", "1"], ["pause", "-1"], ["register"]):
         failed(act(operated, "steer", *words), 2, "")
 

@@ -62,6 +62,7 @@ WRONG: Final = [
     (["--protocol", "gopher"], ["protocol", "gopher"]),
     (["--listen", ""], ["listen"]),
     (["--nonsense"], ["nonsense"]),
+    (["--clustr"], ["clustr", "there is --cluster"]),
     (["somewhere"], ["somewhere"]),
 ]
 

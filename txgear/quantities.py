@@ -44,6 +44,21 @@ def duration(value: Any) -> float:
     return float(seconds)
 
 
+def duration_text(seconds: float) -> str:
+    """
+    The time of which L{duration} makes these seconds, in the largest unit of which it is a whole number:
+    C{30d}, C{90m}, C{250ms}.
+    """
+    thousandths = round(seconds * 1000)
+    if not thousandths or abs(seconds * 1000 - thousandths) > 1e-6:
+        return f"{seconds:g}s"
+    for unit in ("d", "h", "m", "s"):
+        number, rest = divmod(thousandths, round(_UNITS[unit] * 1000))
+        if not rest:
+            return f"{number}{unit}"
+    return f"{thousandths}ms"
+
+
 def size(value: Any) -> int:
     """
     Bytes, from a number or from words such as C{64K} and C{1GiB}.
@@ -58,6 +73,15 @@ def size(value: Any) -> int:
     if not 0 <= number <= MOST_BYTES:
         raise PolicyError("", f"bytes are wanted, such as 65536, '64K' or '1G', not {brief(value)}")
     return number
+
+
+def size_text(number: int) -> str:
+    """The size of which L{size} makes these bytes, in the largest unit of which it is a whole number."""
+    for power, unit in enumerate("TGMK"):
+        whole, rest = divmod(number, 1 << 10 * (4 - power))
+        if whole and not rest:
+            return f"{whole}{unit}"
+    return str(number)
 
 
 def count(value: Any) -> int:

@@ -24,6 +24,15 @@ Keys: TypeAlias = "list[str | int]"
 
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 """The end of the parser's text about a mistake."""
+_PLAINER: Final = {
+    "Invalid value": "this is no value: a text stands in quotes",
+    "Expected newline or end of document after a statement": (
+        "this is no value, or two things stand in one line: a text stands in quotes"
+    ),
+    "Illegal character '\\n'": "a text in quotes ends in its line",
+    "Cannot overwrite a value": "this was said before",
+}
+"""What the parser says of the commonest mistakes, and what helps."""
 
 
 class ConfigMistakes(ConfigurationError):
@@ -97,7 +106,8 @@ def _syntax(text: str, problem: str) -> str:
     if found is None:
         return problem
     line = found[1] or text.rstrip("\n").count("\n") + 1
-    return f"line {line}: {problem[: found.start()]}"
+    what = problem[: found.start()]
+    return f"line {line}: {_PLAINER.get(what, what)}"
 
 
 def array(

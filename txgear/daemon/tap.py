@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from getopt import GetoptError, getopt
 from pathlib import Path
 from typing import Any, Final
@@ -401,7 +402,7 @@ class Options(UsageOptions):
         self["tls-listen"].append(where)
 
     def opt_proxy_from(self, where: str) -> None:
-        """Connections from this address or network, or of `unix` sockets, have a PROXY header; may repeat"""
+        """Connections from this address or network, or of unix sockets, have a PROXY header; may repeat"""
         try:
             Trusted([where])
         except ConfigurationError as error:
@@ -466,14 +467,15 @@ class Options(UsageOptions):
         self.notes += self._without_effect(self.given)
 
     def _hint(self, text: str) -> str:
-        """The commonest slip with C{twistd}: its own options stand behind the word."""
+        """What was meant: an option of C{twistd}'s, which stand before the word, or one like it."""
         found = re.match(r"option (-{1,2})([a-z-]+) ", text)
         if found is None or self.parent is None:
             return ""
         dashes, name = found.groups()
         long = [each.rstrip("=") for each in self.parent.longOpt]
         if name not in (long if dashes == "--" else self.parent.shortOpt.replace(":", "")):
-            return ""
+            near = get_close_matches(name, [each.rstrip("=") for each in self.longOpt], 1)
+            return f"; there is --{near[0]}" if near else ""
         return f"; it is twistd's own, and stands before the word txgear: twistd {dashes}{name} ... txgear"
 
     def _without_effect(self, given: Collection[str]) -> list[str]:

@@ -15,10 +15,29 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
+from cronsim.cronsim import Field
 
 UTC: Final = "UTC"
 """The time zone where none is named."""
 
+_FIELDS: Final = (
+    (Field.MINUTE, "minute", "0 to 59"),
+    (Field.HOUR, "hour", "0 to 23"),
+    (Field.DAY, "day of the month", "1 to 31, L or LW"),
+    (Field.MONTH, "month", "1 to 12 or JAN to DEC"),
+    (Field.DOW, "day of the week", "0 to 7 or SUN to SAT"),
+)
+"""What a line has, in this order, and what may stand there."""
+_WORDS: Final = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+"""Lines that cron has words for, and what they are here."""
 _DAY: Final = 86400.0
 _SOME_DAY: Final = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
@@ -29,14 +48,21 @@ def check_cron(text: str) -> str:
     @return: the same.
     @raise ValueError: it is no such line, or its time never comes.
     """
-    if len(text.split()) != 5:
-        raise ValueError(f"five fields are wanted, as in '30 2 * * MON-FRI', not {text!r}")
+    parts = text.split()
+    if len(parts) != 5:
+        same = _WORDS.get(text)
+        meant = "" if same is None else f", which is {same!r}"
+        raise ValueError(f"five fields are wanted, as in '30 2 * * MON-FRI', not {text!r}{meant}")
+    for (field, name, values), part in zip(_FIELDS, parts, strict=True):
+        try:
+            field.parse(part.upper())
+        except CronSimError as error:
+            wanted = f"{values} are wanted, and ranges go upwards"
+            raise ValueError(f"bad {name} {part!r} in {text!r}: {wanted}") from error
     try:
         next(CronSim(text, _SOME_DAY))
-    except CronSimError as error:
-        raise ValueError(f"{str(error).lower()} in {text!r}") from error
-    except StopIteration:
-        raise ValueError(f"there is no such day: {text!r}") from None
+    except (CronSimError, StopIteration):
+        raise ValueError(f"there is no such day, it would never run: {text!r}") from None
     return text
 
 

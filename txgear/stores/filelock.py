@@ -63,7 +63,8 @@ class FileLock:
             holder = file.read().decode("ascii", "replace").strip() or "unknown"
             file.close()
             raise StoreUnusable(
-                f"it is in use by another server, process {holder}, which holds {self._path}"
+                f"it is in use by another server, process {holder}, which holds {self._path};"
+                " --store names another one"
             ) from error
         except OSError as error:
             file.close()

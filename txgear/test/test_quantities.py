@@ -14,10 +14,12 @@ from txgear.quantities import (
     MOST_SECONDS,
     count,
     duration,
+    duration_text,
     fraction,
     interval,
     rate_text,
     size,
+    size_text,
 )
 
 
@@ -45,6 +47,20 @@ class QuantityTests(SynchronousTestCase):
         ):
             found = duration(value)
             self.assertEqual((found, type(found)), (seconds, float))
+
+    def test_times_as_text(self) -> None:
+        """In the largest unit that makes them whole; what has parts of a thousandth is seconds."""
+        for text in ("250ms", "1s", "90s", "90m", "36h", "30d", "3650d"):
+            self.assertEqual(duration_text(duration(text)), text)
+        for seconds, text in ((0.0, "0s"), (0.1 + 0.2, "300ms"), (60.0, "1m"), (0.0001, "0.0001s")):
+            self.assertEqual(duration_text(seconds), text)
+            self.assertAlmostEqual(duration(text), seconds)
+
+    def test_sizes_as_text(self) -> None:
+        """Likewise."""
+        for number, text in ((0, "0"), (1023, "1023"), (1024, "1K"), (3 << 19, "1536K"), (5 << 40, "5T")):
+            self.assertEqual(size_text(number), text)
+            self.assertEqual(size(text), number)
 
     def test_what_is_no_time(self) -> None:
         self.assert_refused(

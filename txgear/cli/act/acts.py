@@ -238,7 +238,11 @@ def carry_out(
         # Nobody reads any more. What was asked for is done all the same.
         deque(rows, maxlen=0)
         raise
-    return outcome.status()
+    status = outcome.status()
+    if not (outcome.done or outcome.failed):
+        # A pattern or a group that is mistyped is no failure, and looks like one that was done.
+        complain("nothing was done: none matches")
+    return status
 
 
 def plural(count: int, what: str) -> str:

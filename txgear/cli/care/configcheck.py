@@ -5,13 +5,14 @@ C{txgear config check}: check the server's file, and show what it says.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from txgear.cli.care.access import access_document, allowed_to, identities, who_may
+from txgear.quantities import MOST_SECONDS, duration_text, size_text
 
 if TYPE_CHECKING:
     from txgear.daemon.config import Config
@@ -20,17 +21,28 @@ if TYPE_CHECKING:
 
 TIMES: Final = 3
 """Next times of a schedule that are shown."""
+_TEXTS: Final[Mapping[str, Callable[[Any], str]]] = {
+    **dict.fromkeys(("keep", "first", "most", "timeout", "lease", "expires", "unique_for"), duration_text),
+    **dict.fromkeys(("bytes", "max_bytes"), size_text),
+}
+"""Settings that people write with units."""
+_SAME_WAIT: Final = {"kind": "fixed", "most": MOST_SECONDS, "jitter": 0.0}
+"""What is meant where a file has a time alone for C{backoff}."""
 
 
 def settings(policy: Policy) -> Iterator[str]:
     """Lines with the settings of a policy, as they could stand in the file."""
     for name, value in policy.as_settings().items():
-        yield f"  {name} = {_toml(value)}"
+        yield f"  {name} = {_toml(name, value)}"
 
 
-def _toml(value: object) -> str:
+def _toml(name: str, value: Any) -> str:
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{name} = {_toml(inner)}' for name, inner in value.items())} }}"
+        if _SAME_WAIT.items() <= value.items():
+            return _toml("first", value["first"])
+        return f"{{ {', '.join(f'{key} = {_toml(key, inner)}' for key, inner in value.items())} }}"
+    if value and name in _TEXTS:
+        value = _TEXTS[name](value)
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -154,8 +154,12 @@ class MistakeTests(SynchronousTestCase):
 
     def test_syntax(self) -> None:
         """The parser's own words, with the line in front."""
-        self.assertEqual(self.changed("retries = 5", "retries = "), "4: Invalid value")
-        self.assertEqual(self.changed('kind = "linear"', "kind = linear"), "7: Invalid value")
+        unquoted = "this is no value: a text stands in quotes"
+        self.assertEqual(self.changed("retries = 5", "retries = "), f"4: {unquoted}")
+        self.assertEqual(self.changed('kind = "linear"', "kind = linear"), f"7: {unquoted}")
+        self.assertIn("a text stands in quotes", self.changed("retries = 5", "retries = 5m"))
+        self.assertEqual(self.changed("retries = 5", 'retries = "5'), "4: a text in quotes ends in its line")
+        self.assertEqual(self.changed("retries = 5", "retries = 5\nretries = 6"), "5: this was said before")
         self.assertTrue(self.changed("[[function]]", "[[function]").startswith("2: "))
         self.assertTrue(self.changed("retries = 5", "retries = 5\nretries = 6").startswith("5: "))
 
@@ -175,7 +179,7 @@ class MistakeTests(SynchronousTestCase):
             ('    "convert_?",\n', "    7,\n", "11: function.names: a string is wanted, not 7"),
             ('"10/s"', "10", "15: function.rate: jobs in a time are wanted"),
             ('"64K"', '"64X"', "16: function.results.bytes: bytes are wanted"),
-            ("30 2 *", "30 24 *", "20: schedule.cron: bad hour in '30 24 * * MON-FRI'"),
+            ("30 2 *", "30 24 *", "20: schedule.cron: bad hour '24' in '30 24 * * MON-FRI'"),
             ("30 2 *", "30 2", "20: schedule.cron: five fields are wanted"),
             ('"30 2 * * MON-FRI"', "5", "20: schedule.cron: a string is wanted, not 5"),
             ("Berlin", "Atlantis", "21: schedule.timezone: there is no time zone 'Europe/Atlantis'"),

@@ -142,11 +142,28 @@ class CheckTests(SynchronousTestCase):
 
     def test_wrong_cron(self) -> None:
         """The field is named; a line for each second is none, nor is a day that never comes."""
-        self.assertEqual(self.problem("0 24 * * *"), "bad hour in '0 24 * * *'")
-        self.assertEqual(self.problem("0 0 31 4 *"), "bad day-of-month in '0 0 31 4 *'")
-        self.assertEqual(self.problem("0 0 */31 2 SUN#2"), "there is no such day: '0 0 */31 2 SUN#2'")
-        for wrong in ("", "* * * *", "* * * * * *", "@daily"):
-            self.assertTrue(self.problem(wrong).startswith("five fields are wanted"), wrong)
+        self.assertEqual(
+            self.problem("0 22-2 * * *"),
+            "bad hour '22-2' in '0 22-2 * * *': 0 to 23 are wanted, and ranges go upwards",
+        )
+        for wrong, field in (
+            ("60 * * * *", "minute '60'"),
+            ("0 0 0 * *", "day of the month '0'"),
+            ("0 0 1 13 *", "month '13'"),
+            ("0 0 * * someday", "day of the week 'someday'"),
+        ):
+            self.assertTrue(self.problem(wrong).startswith(f"bad {field} in"), wrong)
+        for never in ("0 0 31 4 *", "0 0 */31 2 SUN#2"):
+            self.assertEqual(self.problem(never), f"there is no such day, it would never run: {never!r}")
+        for wrong in ("", "* * * *", "* * * * * *", "@reboot"):
+            self.assertTrue(self.problem(wrong).endswith(f", not {wrong!r}"), wrong)
+
+    def test_words_of_cron(self) -> None:
+        """What they are here is said."""
+        self.assertEqual(
+            self.problem("@daily"),
+            "five fields are wanted, as in '30 2 * * MON-FRI', not '@daily', which is '0 0 * * *'",
+        )
 
     def test_zone(self) -> None:
         for good in ("UTC", BERLIN, "America/Argentina/Buenos_Aires"):

@@ -64,9 +64,14 @@ class CarryOutTests(SynchronousTestCase):
         self.assertEqual(self.out, "handle\tstate\na\tended\nb\tended\n")
         self.assertEqual(self.carry(step("a", "ended"), as_json=True), 0)
         self.assertEqual(json.loads(self.out), {"handle": "a", "state": "ended"})
-        self.assertEqual(self.carry(), 0)
-        self.assertEqual(self.out, "")
         self.assertEqual(self.complaints, [])
+
+    def test_there_are_none(self) -> None:
+        """It is said, as a pattern may be mistyped, and is no failure, as all may be as they are to be."""
+        for as_json in (False, True):
+            self.assertEqual(self.carry(as_json=as_json), 0)
+            self.assertEqual(self.out, "")
+            self.assertEqual(self.complaints.pop(), "nothing was done: none matches")
 
     def test_those_that_fail_keep_no_others_back(self) -> None:
         self.assertEqual(self.carry(step("a", UNKNOWN), step("b", "ended"), step("c", REFUSED)), FAILED)

@@ -44,13 +44,29 @@ class CheckTests(SynchronousTestCase):
         self.path.write_text(text, "utf-8")
         return cli.main(["config", "check", str(self.path), *words])
 
+    def test_what_is_shown_may_stand_in_the_file(self) -> None:
+        """Times and sizes have units, and a wait that is always the same is that time alone."""
+        text = """\
+[[function]]
+name = "mail"
+retries = { fail = 3, lost = 20 }
+backoff = "90s"
+dead = { keep = "36h", jobs = 0, bytes = 0 }
+timeout = "250ms"
+max_bytes = "1536K"
+"""
+        self.assertEqual(self.check(text, "mail"), 0)
+        shown = [line.strip() for line in self.out.getvalue().splitlines() if line.startswith("  ")]
+        self.assertEqual(shown, text.splitlines()[2:])
+
     def test_what_is_in_it(self) -> None:
         """Each pattern with its settings, each schedule, and what never counts; the status is 0."""
         self.assertEqual(self.check(FILE), 0)
         lines = self.out.getvalue().splitlines()
         self.assertEqual(lines[0], f"{self.path}: policies for 3 patterns, 1 schedule")
         self.assertEqual(lines[1:3], ["function *", "  retries = 5"])
-        self.assertIn('  backoff = { kind = "fixed", first = 10.0, most = 3600.0, jitter = 0.1 }', lines)
+        self.assertIn('  backoff = { kind = "fixed", first = "10s", most = "1h", jitter = 0.1 }', lines)
+        self.assertIn('  dead = { keep = "30d", jobs = 100000, bytes = "1G" }', lines)
         self.assertIn('  rate = { jobs = "10/s", burst = 1 }', lines)
         self.assertIn("schedule nightly: report at 30 2 * * *", lines)
         self.assertEqual(
@@ -69,7 +85,7 @@ class CheckTests(SynchronousTestCase):
             self.out.getvalue().splitlines()[1:],
             [
                 "function f",
-                "  unique_for = 60.0",
+                '  unique_for = "1m"',
                 f"{self.path}, line 3: function.once is called unique_for now; both names are taken",
             ],
         )
