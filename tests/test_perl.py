@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from foreign import Foreign
 from needs import requires
 from processes import (
     Program,
@@ -17,54 +18,24 @@ from processes import (
     Servers,
     Throttle,
     free_port,
-    programs_folder,
-    run,
     wait_until,
 )
 from wirepeer import P
 
 
-class Perl:
+class Perl(Foreign):
     """Perl programs, talking to one server."""
 
     def __init__(self, server: Server, programs: Programs, prefix: str) -> None:
-        self.server = server
-        self.prefix = prefix
-        self.programs = programs
         requires("perl", perl_module="Gearman::Client")
         requires("perl", perl_module="JSON::PP")
-        self.perl = requires("perl", perl_module="Gearman::Worker")
-        self.servers = f"127.0.0.1:{server.port}"
+        super().__init__(requires("perl", perl_module="Gearman::Worker"), ".pl", server, programs, prefix)
 
-    def worker(self, *timeout: str, servers: str = "", prefix: str = "") -> Program:
+    def worker(self, *timeout: str, servers: str = "") -> Program:
         """Start a worker, and come back when the server knows it."""
-        command: list[str | Path] = [
-            self.perl,
-            programs_folder() / "worker.pl",
-            servers or self.servers,
-            self.prefix,
-            *timeout,
-        ]
-        worker = self.programs.start(command, name="worker")
+        worker = self.start("worker", *timeout, servers=servers)
         self.server.wait_for_workers(self.function("zero"))
         return worker
-
-    def command(self, *arguments: str, servers: str = "") -> list[str | Path]:
-        """The command line of a client."""
-        return [self.perl, programs_folder() / "client.pl", servers or self.servers, self.prefix, *arguments]
-
-    def client(self, *arguments: str, servers: str = "") -> Any:
-        """Run one of the client's scenarios, and return what it saw."""
-        done = run(self.command(*arguments, servers=servers))
-        assert done.returncode == 0, done
-        return json.loads(done.stdout)
-
-    def start_client(self, *arguments: str) -> Program:
-        """Start one of the client's scenarios."""
-        return self.programs.start(self.command(*arguments), name="client")
-
-    def function(self, name: str) -> str:
-        return f"{self.prefix}_{name}"
 
 
 @pytest.fixture
@@ -290,25 +261,13 @@ def test_killed_worker(perl: Perl, gate: Throttle) -> None:
 
 
 def start_mail_worker(perl: Perl, spool: Path, failures: int) -> Program:
-    command: list[str | Path] = [
-        perl.perl,
-        programs_folder() / "mail_worker.pl",
-        perl.servers,
-        perl.prefix,
-        spool,
-        str(failures),
-    ]
-    worker = perl.programs.start(command, name="mail_worker")
+    worker = perl.start("mail_worker", str(spool), str(failures))
     perl.server.wait_for_workers(perl.prefix)
     return worker
 
 
 def send_mails(perl: Perl, retries: int, *receivers: str) -> Any:
-    done = run(
-        [perl.perl, programs_folder() / "mail_client.pl", perl.servers, perl.prefix, str(retries), *receivers]
-    )
-    assert done.returncode == 0, done
-    return json.loads(done.stdout)
+    return perl.run("mail_client", str(retries), *receivers)
 
 
 def test_mails_are_tried_until_delivered(perl: Perl, tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from foreign import Foreign
 from needs import requires
 from processes import (
     Program,
@@ -17,8 +17,6 @@ from processes import (
     Servers,
     Throttle,
     free_port,
-    programs_folder,
-    run,
     wait_until,
 )
 from wirepeer import P
@@ -30,47 +28,20 @@ WORK_FAIL: Final = 24
 TIMEOUT: Final = 47
 
 
-class Php:
+class Php(Foreign):
     """PHP programs, talking to one server."""
 
     def __init__(self, server: Server, programs: Programs, prefix: str) -> None:
-        self.server = server
-        self.prefix = prefix
-        self._programs = programs
-        self._php = requires("php", php_extension="gearman")
-        self.servers = f"127.0.0.1:{server.port}"
+        super().__init__(requires("php", php_extension="gearman"), ".php", server, programs, prefix)
 
     def worker(
         self, jobs: int = 0, timeout: int = 0, *id: str, servers: str = "", is_needed_at_once: bool = False
     ) -> Program:
         """Start a worker, and come back when the server knows it, unless a job already waits for it."""
-        command: list[str | Path] = [
-            self._php,
-            programs_folder() / "worker.php",
-            servers or self.servers,
-            self.prefix,
-        ]
-        worker = self._programs.start([*command, str(jobs), str(timeout), *id], name="worker")
+        worker = self.start("worker", str(jobs), str(timeout), *id, servers=servers)
         if not is_needed_at_once:
             self.server.wait_for_workers(self.function("reverse"))
         return worker
-
-    def command(self, *arguments: str, servers: str = "") -> list[str | Path]:
-        """The command line of a client."""
-        return [self._php, programs_folder() / "client.php", servers or self.servers, self.prefix, *arguments]
-
-    def client(self, *arguments: str, servers: str = "") -> Any:
-        """Run one of the client's scenarios, and return what it saw."""
-        done = run(self.command(*arguments, servers=servers))
-        assert done.returncode == 0, done
-        return json.loads(done.stdout)
-
-    def start_client(self, *arguments: str) -> Program:
-        """Start one of the client's scenarios."""
-        return self._programs.start(self.command(*arguments), name="client")
-
-    def function(self, name: str) -> str:
-        return f"{self.prefix}_{name}"
 
 
 @pytest.fixture
@@ -163,7 +134,7 @@ def test_failing_and_excepting_tasks(php: Php) -> None:
     """A failing task calls the fail callback, a raising one the exception callback; the others go on."""
     php.worker()
     seen = php.client("tasks", "addTask:fail:a", "addTask:exception:b", "addTask:reverse:cd")
-    events = {context: [] for _, _, context, _ in seen["events"]}  # type: dict[str, list[Any]]
+    events: dict[str, list[Any]] = {context: [] for _, _, context, _ in seen["events"]}
     for what, _, context, more in seen["events"]:
         events[context].append((what, more))
     assert events["context of a"] == [("created", True), ("fail", "")]

@@ -42,6 +42,12 @@ def start_and_fail(folder: Path, *options: str, daemon: bool = False) -> Done:
     return run([*twistd(), *words, "txgear", *options], cwd=folder)
 
 
+def daemon_command(pidfile: Path, port: int) -> list[str]:
+    """The command line of a daemon that logs beside its pid file."""
+    words = [f"--pidfile={pidfile}", f"--logfile={pidfile.with_name('log')}", "txgear", "--web="]
+    return [*twistd(), *words, "--port", str(port)]
+
+
 # A command line with a mistake
 
 WRONG: Final = [
@@ -478,15 +484,7 @@ def test_daemon(tmp_path: Path, daemons: Daemons) -> None:
     """`twistd txgear` detaches and returns 0; SIGTERM ends the daemon, and its pid file goes with it."""
     port = free_port()
     path = tmp_path / "pid"
-    command = [
-        *twistd(),
-        f"--pidfile={path}",
-        f"--logfile={tmp_path / 'log'}",
-        "txgear",
-        "--web=",
-        "--port",
-        str(port),
-    ]
+    command = daemon_command(path, port)
     done = run(command, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     pid = daemons.pid(path)
@@ -652,15 +650,7 @@ def test_daemon_started_twice(tmp_path: Path, daemons: Daemons) -> None:
     """A second daemon with the same pid file does not start, and the first one's file stays."""
     port = free_port()
     path = tmp_path / "pid"
-    command = [
-        *twistd(),
-        f"--pidfile={path}",
-        f"--logfile={tmp_path / 'log'}",
-        "txgear",
-        "--web=",
-        "--port",
-        str(port),
-    ]
+    command = daemon_command(path, port)
     assert run(command, cwd=tmp_path).returncode == 0
     pid = daemons.pid(path)
     assert run(command, cwd=tmp_path).returncode != 0

@@ -4,7 +4,6 @@ Items by the time at which something is to happen to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, Protocol, TypeVar
@@ -68,23 +67,6 @@ class TimerQueue(Generic[T]):
             items = self._later[second] = {}
             heappush(self._seconds, second)
         items[item] = None
-
-    def add_all(self, items: Iterable[T]) -> None:
-        """Note the same of these, whose C{due} says when."""
-        second, following = 0, 0
-        there: dict[T, None] | None = None
-        for item in items:
-            due = item.due
-            if not second <= due < following:
-                second = int(due)
-                following = second + 1
-                there = self._later.get(second)
-            if there is None:
-                self.add(item, due)
-                there = self._later.get(second)
-            else:
-                there[item] = None
-                self._live += 1
 
     def discard(self, item: T) -> None:
         """Nothing is to happen to this item any more."""

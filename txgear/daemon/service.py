@@ -154,11 +154,6 @@ class ServerService(Service):
         """
         return self._hosting.web
 
-    @property
-    def web_ports(self) -> list[IListeningPort]:
-        """Where the web listens; nowhere before the start, and nowhere when it has stopped."""
-        return self._open.web
-
     # The start
 
     def startService(self) -> None:

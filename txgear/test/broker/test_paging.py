@@ -416,13 +416,6 @@ class RowsTests(PagedTestCase):
         self.assertEqual((self.states(jobs), self.fixture.memory), ([None] * 6, 0))
         self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), self.numbers(jobs))
 
-    def test_there_is_no_room_for_it_all_but_its_turn_comes(self) -> None:
-        low = self.flood(60, b"x" * 5, priority=NORMAL)
-        high = self.flood(10, b"x" * 5, priority=HIGH)
-        lowest = self.flood(3, b"x" * 5, priority=LOW)
-        workers = [self.fixture.worker(b"f"), self.fixture.worker(b"f")]
-        self.assertEqual(self.drain_queue(*workers), self.numbers(high + low + lowest))
-
     def test_those_of_a_drained_server_are_not(self) -> None:
         self.fill()
         self.flood(3)

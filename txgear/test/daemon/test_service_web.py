@@ -147,7 +147,6 @@ class WebTests(ServiceTestCase):
             ],
         )
         self.assertIsNone(service.web)
-        self.assertEqual(service.web_ports, [])
 
     def test_named_is_taken(self) -> None:
         """What somebody has asked for is there, or the server is not."""
@@ -163,7 +162,6 @@ class WebTests(ServiceTestCase):
             service = self.service("--listen=127.0.0.1", "--web=0.0.0.0:81", *words)
             error = self.assertRaises(ConfigurationError, service.startService)
             self.assertIn("--web 0.0.0.0:81: other machines reach it, and there are no", str(error))
-            self.assertEqual(service.web_ports, [])
         self.assertEqual(sorted(self.reactor.closed), [81, 81, 4730, 4730])
 
     def test_everywhere_with_rules(self) -> None:
@@ -186,10 +184,8 @@ class WebTests(ServiceTestCase):
         self.successResultOf(service.drain())
         self.assertEqual(self.reactor.closed, [4730])
         self.assertFalse(service.server.listens())
-        self.assertEqual(len(service.web_ports), 1)
         self.successResultOf(service.stopService())
         self.assertEqual(self.reactor.closed, [4730, 81])
-        self.assertEqual(service.web_ports, [])
 
     def test_options(self) -> None:
         """Names and origins are the web's."""

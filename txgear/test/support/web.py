@@ -41,11 +41,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.rights import SERVER_ACTS
 from txgear.daemon.config import parse_config
+from txgear.protocol.constants import CAN_DO, SET_CLIENT_ID
+from txgear.protocol.packets import request
 from txgear.security.access import Access, Identity, Rule
 from txgear.security.tokens import Token, new_token
 from txgear.server.jobserver import JobServer
 from txgear.test.support.http import GearmanWorker, HttpAnswer, HttpPeer, HttpTransport
-from txgear.test.support.server import ServerFixture
+from txgear.test.support.server import FakePeer, ServerFixture
 from txgear.web.channel import WebFactory
 from txgear.web.web import Web, WebOptions
 
@@ -137,6 +139,16 @@ class WebTestCase(SynchronousTestCase):
         self.addCleanup(self.web.stop)
         self.factory = self.web.factory()
         self.factory._state_of = lambda transport: int(transport.state)
+
+    def known(self, *names: bytes, client_id: bytes = b"", then: bytes = b"") -> FakePeer:
+        """A worker of these functions."""
+        peer: FakePeer = self.fixture.connect()
+        if client_id:
+            peer.tell(request(SET_CLIENT_ID, client_id))
+        for name in names:
+            peer.tell(request(CAN_DO, name))
+        peer.ask(then)
+        return peer
 
     def rules(self, text: str) -> None:
         """

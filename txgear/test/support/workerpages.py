@@ -9,10 +9,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from txgear.broker.rights import WORK
-from txgear.protocol.constants import CAN_DO, SET_CLIENT_ID
-from txgear.protocol.packets import request
 from txgear.security.access import NOBODY, Access, Rule
-from txgear.test.support.server import FakePeer
 from txgear.test.support.web import WebAnswer, WebPeer, WebTestCase
 from txgear.web.pages import dashboard
 from txgear.web.pages.forms import TOKEN, VISITOR
@@ -26,16 +23,6 @@ class WorkerPagesTestCase(WebTestCase):
     """A server with the dashboard, and a browser that keeps its cookie."""
 
     parts = (dashboard,)
-
-    def known(self, *names: bytes, client_id: bytes = b"", then: bytes = b"") -> FakePeer:
-        """A worker of these functions."""
-        peer: FakePeer = self.fixture.connect()
-        if client_id:
-            peer.tell(request(SET_CLIENT_ID, client_id))
-        for name in names:
-            peer.tell(request(CAN_DO, name))
-        peer.ask(then)
-        return peer
 
     def allow_beside_workers(self, *acts: str) -> None:
         """As L{allow}; and whoever has not said who it is may work, and see nothing."""

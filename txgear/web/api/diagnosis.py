@@ -9,11 +9,9 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.task import SchedulerStopped, TaskStopped
-from twisted.python.failure import Failure
 
 from txgear.broker import inspection
-from txgear.broker.diagnosis import Survey, diagnose, known
+from txgear.broker.diagnosis import diagnose, known
 from txgear.broker.findings import Finding as Found
 from txgear.protocol.textlines import text
 from txgear.server import clusterfindings
@@ -22,6 +20,7 @@ from txgear.web.api.finding import as_sent, function_path
 from txgear.web.api.models import ROOT
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
+from txgear.web.steps import in_steps
 from txgear.web.web import Web
 
 SURVEYS_AT_ONCE: Final = 2
@@ -123,9 +122,18 @@ class DiagnosisRoutes:
         until, known = self._told.get(who, (0.0, None))
         if known is not None and request.now < until:
             return known
-        survey = clusterfindings.survey(server, peer)
+        survey, seconds, cost = clusterfindings.survey(server, peer), server.seconds, 0.0
 
-        def made(cost: float) -> Answer:
+        def steps() -> Iterator[None]:
+            nonlocal cost
+            begun = seconds()
+            for _ in survey.steps():
+                cost += seconds() - begun
+                yield
+                begun = seconds()
+            cost += seconds() - begun
+
+        def made() -> Answer:
             functions = [
                 {
                     "function": text(function.name),
@@ -139,41 +147,14 @@ class DiagnosisRoutes:
                 "functions": functions,
                 "complete": survey.complete,
             }
-            answer, now = Answer(found), server.seconds()
+            answer, now = Answer(found), seconds()
             if cost >= DEAR:
                 self._told = {key: told for key, told in self._told.items() if told[0] > now}
                 self._told[who] = now + min(cost * SPARE, MOST_SECONDS), answer
             return answer
 
-        done: Deferred[Any] = self._slots.run(self._make, survey)
-        return done.addCallbacks(made, _stopped)
-
-    def _make(self, survey: Survey) -> Deferred[float]:
-        """
-        Have it made in pieces.
-
-        @return: fires with the seconds of work that it took; cancelled it stops.
-        """
-        seconds, cost = self._server.seconds, 0.0
-
-        def steps() -> Iterator[None]:
-            nonlocal cost
-            begun = seconds()
-            for _ in survey.steps():
-                cost += seconds() - begun
-                yield
-                begun = seconds()
-            cost += seconds() - begun
-
-        task: Any = self._server.cooperator.cooperate(steps())
-        done: Deferred[float] = Deferred(lambda waiting: task.stop())
-        task.whenDone().addCallbacks(lambda ended: done.callback(cost), done.errback)
-        return done
-
-
-def _stopped(failure: Failure) -> None:
-    """Nobody waits for it any more, or the server ends."""
-    failure.trap(TaskStopped, SchedulerStopped)
+        answered: Deferred[Answer | None] = self._slots.run(in_steps, server.cooperator, steps(), made)
+        return answered
 
 
 def routes(web: Web) -> list[Route]:

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.task import SchedulerStopped, TaskStopped
-from twisted.python.failure import Failure
 
 from txgear.broker.model import Peer
 from txgear.broker.rights import SEE, may
@@ -21,6 +19,7 @@ from txgear.web.api.functions import FunctionFigures, with_figures
 from txgear.web.api.models import ROOT, Word
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
+from txgear.web.steps import in_steps
 from txgear.web.web import Web
 
 MOST_FIGURES: Final = 1000
@@ -171,24 +170,10 @@ class FigureRoutes:
     def figures(self, request: WebRequest) -> Deferred[Answer | None]:
         """All functions."""
         table = _Table(self._server, request.peer, request.query(FiguresQuery))
-        done: Deferred[Any] = self._slots.run(self._make, table)
-        return done.addCallbacks(lambda ignored: Answer(table.found), _stopped)
-
-    def _make(self, table: _Table) -> Deferred[None]:
-        """
-        Have it made in pieces.
-
-        @return: fires when that is done; cancelled it stops.
-        """
-        task: Any = self._server.cooperator.cooperate(table.steps())
-        done: Deferred[None] = Deferred(lambda waiting: task.stop())
-        task.whenDone().addCallbacks(lambda steps: done.callback(None), done.errback)
-        return done
-
-
-def _stopped(failure: Failure) -> None:
-    """Nobody waits for it any more, or the server ends."""
-    failure.trap(TaskStopped, SchedulerStopped)
+        answered: Deferred[Answer | None] = self._slots.run(
+            in_steps, self._server.cooperator, table.steps(), lambda: Answer(table.found)
+        )
+        return answered
 
 
 def routes(web: Web) -> list[Route]:

@@ -4,13 +4,10 @@ What is submitted by the clock, and what of that is submitted at once.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any, Final
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
-from twisted.internet.task import SchedulerStopped, TaskStopped
-from twisted.python.failure import Failure
 
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import SETTINGS, SUBMIT, check
@@ -29,6 +26,7 @@ from txgear.web.api.submit import Accepted, accepted
 from txgear.web.loading import kept_there
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
+from txgear.web.steps import at_once_or_in_steps
 from txgear.web.web import Web
 
 AT_ONCE: Final = 5
@@ -140,13 +138,7 @@ class ScheduleRoutes:
         check(request.peer, SETTINGS)
         found: list[dict[str, Any]] = []
         steps = self._list(request.peer, found)
-        first = next(steps, steps)
-        if first is steps:
-            return Answer({"schedules": found})
-        task: Any = self._server.cooperator.cooperate(chain((first,), steps))
-        done: Deferred[Any] = Deferred(lambda waiting: task.stop())
-        task.whenDone().addCallbacks(lambda steps: done.callback(None), done.errback)
-        return done.addCallbacks(lambda nothing: Answer({"schedules": found}), _stopped)
+        return at_once_or_in_steps(self._server.cooperator, steps, lambda: Answer({"schedules": found}))
 
     def _list(self, peer: Peer, found: list[dict[str, Any]]) -> Steps:
         """Each may take half a millisecond, where its next times are not known."""
@@ -172,11 +164,6 @@ class ScheduleRoutes:
         handle = found.job.handle
         headers = {"Location": outcomes.job_path(handle), **outcomes.about(handle)}
         return Answer(accepted(found.job, found.joined), 202, headers)
-
-
-def _stopped(failure: Failure) -> None:
-    """Nobody waits for it any more, or the server ends."""
-    failure.trap(TaskStopped, SchedulerStopped)
 
 
 def routes(web: Web) -> list[Route]:

@@ -8,14 +8,11 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from markupsafe import Markup
 from twisted.internet.defer import Deferred
-from twisted.internet.task import SchedulerStopped, TaskStopped
-from twisted.python.failure import Failure
 
 from txgear._version import __version__
 from txgear.broker.inspection import moment
@@ -32,6 +29,7 @@ from txgear.web.pages.rendering import Preparation, templates
 from txgear.web.pages.view import View
 from txgear.web.routes import Route
 from txgear.web.sessions import is_from_elsewhere, is_navigation
+from txgear.web.steps import at_once_or_in_steps
 
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
@@ -241,7 +239,8 @@ class Pages:
             if again is not None:
                 return again
             view = make(self, request.peer, request, **arguments)
-            return self._when_looked(view, lambda: self._shown(request, view))
+            cooperator = self.server.cooperator
+            return at_once_or_in_steps(cooperator, view.look(), lambda: self._shown(request, view))
 
         return endpoint
 
@@ -257,17 +256,6 @@ class Pages:
             may=view.may,
             **view.context(),
         )
-
-    def _when_looked(self, view: View, then: Callable[[], Answer]) -> Any:
-        """Look once; what takes long is done in pieces."""
-        steps = view.look()
-        first = next(steps, steps)
-        if first is steps:
-            return then()
-        task: Any = self.server.cooperator.cooperate(chain((first,), steps))
-        done: Deferred[Any] = Deferred(lambda waiting: task.stop())
-        task.whenDone().addCallbacks(lambda steps: done.callback(None), done.errback)
-        return done.addCallbacks(lambda nothing: then(), _stopped)
 
     def act(self, do: Act) -> Callable[..., Any]:
         """
@@ -316,11 +304,6 @@ def page(path: str, endpoint: Callable[..., Any]) -> Route:
 def act(path: str, endpoint: Callable[..., Any]) -> Route:
     """The route of what a page's forms are sent to."""
     return Route("POST", path, endpoint, types=(), page=True)
-
-
-def _stopped(failure: Failure) -> None:
-    """Nobody waits for it any more, or the server ends."""
-    failure.trap(TaskStopped, SchedulerStopped)
 
 
 def _written_note(text: str) -> str:

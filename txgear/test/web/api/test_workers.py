@@ -7,11 +7,9 @@ from typing import Any
 import msgspec
 
 from txgear.protocol.constants import (
-    CAN_DO,
     GRAB_JOB,
     OPTION_REQ,
     PRE_SLEEP,
-    SET_CLIENT_ID,
     STEER,
     STEERED,
     SUBMIT_JOB_BG,
@@ -19,7 +17,6 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.server.steering import ANSWER_SECONDS
-from txgear.test.support.server import FakePeer
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web.api import workers
 from txgear.web.api.workers import Connections, Steered, SteeredSeveral, Worker, Workers
@@ -29,16 +26,6 @@ HOSTILE = b"<b>\"'\\xff\xff\n\x1b[2J\xe2\x80\xae/..%2F?#&" + b"x" * 8000
 
 class WorkersTestCase(WebTestCase):
     parts = (workers,)
-
-    def known(self, *names: bytes, client_id: bytes = b"", then: bytes = b"") -> FakePeer:
-        """A worker of these functions."""
-        peer: FakePeer = self.fixture.connect()
-        if client_id:
-            peer.tell(request(SET_CLIENT_ID, client_id))
-        for name in names:
-            peer.tell(request(CAN_DO, name))
-        peer.ask(then)
-        return peer
 
     def found(self, path: str, kind: Any) -> Any:
         answer = self.ask("GET", path)
