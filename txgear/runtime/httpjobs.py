@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, Final
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
@@ -74,6 +74,10 @@ class HttpFunction:
         @param now: seconds since 1970: some servers name a moment and not a time.
         """
         self._agent = agent
+        parts = urlsplit(url)
+        if not parts.path:
+            # Twisted's agent (26.10) would send "POST ?key=1", which most servers refuse.
+            url = parts._replace(path="/").geturl()
         self._url = url.encode("ascii")
         self._headers = headers
         self._retry_later = retry_later

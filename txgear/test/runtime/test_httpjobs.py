@@ -140,6 +140,18 @@ class HttpFunctionTests(SynchronousTestCase):
         )
         self.successResultOf(self.agent.successful)
 
+    def test_a_url_without_a_path(self) -> None:
+        """It is the server's root that is asked for; all other URLs are as they were said."""
+        for said, asked in [
+            ("http://a:80", b"http://a:80/"),
+            ("http://a?key=1&b", b"http://a/?key=1&b"),
+            ("http://a/?key=1", b"http://a/?key=1"),
+            ("http://a/b?", b"http://a/b?"),
+        ]:
+            agent = FakeAgent(succeed(Response(200)))
+            _ = Deferred.fromCoroutine(HttpFunction(agent, said, {}, 60.0, lambda: NOW)(job()))
+            self.assertEqual(agent.asked[0][1], asked)
+
     def test_what_is_not_there_has_no_header(self) -> None:
         """And what the operator sets does not stand beside our own."""
         _ = self.call(Response(200), None, **{"X-Gearman-Handle": "other", "Content-Type": "text/plain"})
