@@ -58,12 +58,13 @@ class LiveJobs(Struct, frozen=True, kw_only=True):
 
     @ivar jobs: in the order of their numbers; a page may have fewer than there is room for, even none, and
         still have a next one.
-    @ivar next: what is C{after} of the next page; C{null} if this is the last.
+    @ivar next: what is C{after} of the next page; C{null} if this is the last. Text where it is so large that
+        readers of JSON may round it.
     @ivar others: the other servers of a cluster, whose jobs are not in this list.
     """
 
     jobs: list[LiveJob]
-    next: int | None
+    next: int | str | None
     others: list[NotListed]
 
 
@@ -99,12 +100,13 @@ class DeadJobs(Struct, frozen=True, kw_only=True):
 
     @ivar jobs: in the order of their numbers; a page may have fewer than there is room for, even none, and
         still have a next one.
-    @ivar next: what is C{after} of the next page; C{null} if this is the last.
+    @ivar next: what is C{after} of the next page; C{null} if this is the last. Text where it is so large that
+        readers of JSON may round it.
     @ivar others: the other servers of a cluster, whose jobs are not in this list.
     """
 
     jobs: list[DeadJob]
-    next: int | None
+    next: int | str | None
     others: list[NotListed]
 
 
@@ -136,12 +138,13 @@ class KeptJobs(Struct, frozen=True, kw_only=True):
 
     @ivar jobs: in the order of their numbers; a page may have fewer than there is room for, even none, and
         still have a next one.
-    @ivar next: what is C{after} of the next page; C{null} if this is the last.
+    @ivar next: what is C{after} of the next page; C{null} if this is the last. Text where it is so large that
+        readers of JSON may round it.
     @ivar others: the other servers of a cluster, whose jobs are not in this list.
     """
 
     jobs: list[KeptJob]
-    next: int | None
+    next: int | str | None
     others: list[NotListed]
 
 

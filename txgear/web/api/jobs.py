@@ -4,7 +4,7 @@ Jobs, as they are read: lists, one of them, and its workload.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 from twisted.internet.defer import Deferred
@@ -25,6 +25,9 @@ from txgear.web.payloads import Sending
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
+
+LARGEST: Final = 2**53
+"""Up to here a whole number is exact in JavaScript, and wherever else JSON's numbers become doubles."""
 
 
 class WorkloadQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +64,7 @@ class JobRoutes:
         def answer(page: dict[str, Any] | None) -> Answer:
             if page is None:
                 raise not_read()
+            page["next"] = _exact(page["next"])
             return Answer({**page, "others": clusterstate.not_listed(request.server, request.peer)})
 
         return page_of(request.server, request.peer, of, search).addCallback(answer)
@@ -118,6 +122,11 @@ class JobRoutes:
 
         self._broker.archive.read(job, come)
         return done
+
+
+def _exact(number: int | None) -> int | str | None:
+    """A number as it arrives at whatever reads JSON."""
+    return str(number) if number is not None and number > LARGEST else number
 
 
 def _check_read(request: WebRequest, job: Job, found: bytes | None) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from txgear.broker.rights import SERVER_ACTS
+from txgear.broker.search import BOUNDS
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
     SUBMIT_JOB,
@@ -319,6 +323,58 @@ class WorkloadTests(JobsTestCase):
         self.assertIn(b"\r\nContent-Length: 2048000", head)
         self.assertEqual(body, bytes(range(256)) * 8000)
         self.assertEqual(payloads.held, 0)
+
+
+class ManyLanesTests(JobsTestCase):
+    """Ended jobs of more functions than one page looks at: it says in which part of them the next begins."""
+
+    functions = BOUNDS.lanes + 10
+
+    def setUp(self) -> None:
+        store = FaultyStore()
+        kept = Policies([("*", CLASSIC.with_settings({"retries": 0, "results": "1h"}))])
+        self.use(DurableServerFixture(store, policies=kept))
+        names = [b"f%d" % number for number in range(self.functions)]
+        for name in names:
+            worker = self.worker(name)
+            for kind in ((WORK_FAIL,), (WORK_COMPLETE, b"result")):
+                self.submit(name)
+                self.fixture.thread.run_all()
+                worker.say(kind[0], worker.grab()[0], *kind[1:])
+            worker.leave()
+        self.run_on()
+        # As after a restart: they are rows.
+        self.use(DurableServerFixture(store, policies=kept))
+
+    def run_on(self) -> None:
+        """Let the store do what it is asked."""
+        for _ in range(5):
+            self.clock.advance(1.0)
+            self.fixture.thread.run_all()
+
+    def page(self, path: str, after: object) -> dict[str, Any]:
+        """A page as JavaScript reads it: all numbers are doubles."""
+        client = self.connect()
+        client.ask_web("GET", f"{path}?limit=200&after={after}", self.headers)
+        self.fixture.thread.run_all()
+        answer = client.web_answer()
+        self.assertEqual(answer.status, 200, answer.body)
+        found: dict[str, Any] = json.loads(answer.body, parse_int=float)
+        msgspec.json.decode(answer.body, type=DeadJobs if path.endswith("dead") else KeptJobs)
+        return found
+
+    def test_a_reader_with_doubles_sees_each_once(self) -> None:
+        for path in ("/api/v1/dead", "/api/v1/kept"):
+            seen: list[str] = []
+            after: object = 0
+            kinds = set()
+            while after is not None:
+                page = self.page(path, int(after) if isinstance(after, float) else after)
+                seen += [job["function"] for job in page["jobs"]]
+                after = page["next"]
+                kinds.add(type(after))
+            self.assertIn(str, kinds)
+            self.assertEqual(sorted(seen), sorted(f"f{number}" for number in range(self.functions)), path)
 
 
 class StoredTests(JobsTestCase):
