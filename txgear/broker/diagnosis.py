@@ -158,7 +158,11 @@ def _nothing_waits(case: Case) -> Iterator[Finding]:
     facts: dict[str, Any] = {"running": function.running, "workers": case.muster.known}
     if function.running:
         runs = f"{number(function.running, 'job')} {verb(function.running, 'runs', 'run')}"
-        yield Finding("at_work", OK, f"{runs}, and no other is due; {workers}", facts)
+        due = "" if case.left else ", and no other is due"
+        yield Finding("at_work", OK, f"{runs}{due}; {workers}", facts)
+        return
+    if case.left:
+        # They may be due: what is said of the server's end says what becomes of them.
         return
     counts = case.counts
     last = "; none has ended since the server started"

@@ -193,16 +193,27 @@ def store_refuses(case: Case) -> Iterator[Finding]:
 
 
 def draining(case: Case) -> Iterator[Finding]:
-    """The server drains."""
-    if case.broker.dispatcher.draining:
-        left = case.later.withheld
-        stay = f"; {number(left, 'job')} {verb(left, 'waits', 'wait')} for the next one" if left else ""
+    """The server is to end, or does so."""
+    dispatcher, persistence = case.broker.dispatcher, case.broker.persistence
+    if dispatcher.draining:
+        takes = "takes background jobs for the other servers" if dispatcher.has_heir else "takes no job"
+        left, stay = case.left, ""
+        if left:
+            least = "at least " if case.later.seen + case.later.rows < case.later.total else ""
+            whom = "another" if dispatcher.has_heir else "the next one"
+            fate = f"{verb(left, 'waits', 'wait')} for {whom}"
+            if not persistence.keeps:
+                fate = f"{verb(left, 'ends', 'end')} with it, as there is no store"
+            stay = f"; {least}{number(left, 'job')} {fate}"
         yield Finding(
             "draining",
             WARNING,
-            f"the server is to end: it takes no job, and hands out only what clients wait for{stay}",
+            f"the server is to end: it {takes}, and hands out only what clients wait for{stay}",
             {"jobs": left},
         )
+    elif persistence.closing:
+        words = "the server ends: it takes no background job, and writes to its store what is left for that"
+        yield Finding("draining", WARNING, words, {"jobs": 0})
 
 
 # Time
@@ -258,7 +269,8 @@ def delayed(case: Case) -> Iterator[Finding]:
                 f"{_jobs(count)} {what}{_of(case)}; the next at {case.at(due)}",
                 {"jobs": count, "next": case.iso(due), "seconds": round(max(due - case.now, 0.0), 3)},
             )
-    if later.rows and not (later.delayed or later.retrying):
+    # While the server drains nobody can tell those from others that wait for the next one.
+    if later.rows and not (later.delayed or later.retrying or case.broker.dispatcher.draining):
         yield Finding(
             "delayed",
             INFO,
@@ -272,8 +284,9 @@ def delayed(case: Case) -> Iterator[Finding]:
 
 def store_unavailable(case: Case) -> Iterator[Finding]:
     """No background job is taken."""
-    trouble = case.broker.persistence.trouble
-    if trouble is not None and not case.broker.dispatcher.draining:
+    trouble, dispatcher = case.broker.persistence.trouble, case.broker.dispatcher
+    # One that drains takes none anyhow, unless it does for others.
+    if trouble is not None and (dispatcher.has_heir or not dispatcher.draining):
         since = trouble.since
         reason = trouble.detail if may(case.peer, SETTINGS) else trouble.told
         yield Finding(

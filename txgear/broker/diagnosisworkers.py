@@ -96,7 +96,8 @@ def jobs_wait(case: Case) -> Iterator[Finding]:
 
 def no_worker(case: Case) -> Iterator[Finding]:
     """Nobody can do it."""
-    due, later = case.waiting, case.later.total
+    # What is left for another server needs no worker here.
+    due, later = case.waiting, case.later.total - case.left
     if case.muster.known or not (due or later):
         return
     jobs = f"{number(due, 'job')} {verb(due, 'waits', 'wait')}"

@@ -181,6 +181,11 @@ class Case:
         self._doers = doers
 
     @property
+    def left(self) -> int:
+        """While the server drains: how many jobs are not handed out any more; of the store's only all."""
+        return self.later.withheld + self.later.rows if self.broker.dispatcher.draining else 0
+
+    @property
     def doers(self) -> Iterable[Function]:
         """Functions, the latest first, among which one is looked for that has workers and a similar name."""
         return reversed(self.broker.functions.by_name.values()) if self._doers is None else self._doers

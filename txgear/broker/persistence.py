@@ -86,10 +86,15 @@ class Persistence:
         return self._journal is not None and self._journal.crowded
 
     @property
+    def closing(self) -> bool:
+        """Whether the server ends, and has only to write what is left."""
+        return self._journal is not None and self._journal.closing
+
+    @property
     def trouble(self) -> Trouble | None:
-        """Why no job can be kept at present; C{None} if all is well."""
+        """Why no job can be kept at present; C{None} if all is well, or the server ends."""
         journal = self._journal
-        if journal is None or (told := journal.unavailable) is None:
+        if journal is None or journal.closing or (told := journal.unavailable) is None:
             return None
         return Trouble(told, journal.unavailable_detail or told, journal.unavailable_since)
 

@@ -137,6 +137,10 @@ class Journal(Protocol):
     def unavailable_since(self) -> float:
         """Since when that is so, by the server's time; 0.0 if all is well."""
 
+    @property
+    def closing(self) -> bool:
+        """Whether the server ends, and nothing more is kept: that is why, however well the store is."""
+
     def retry_soon(self) -> None:
         """A job was to be kept, and was refused: the store had better be tried again soon."""
 

@@ -205,7 +205,7 @@ class Journal:
 
     @property
     def closing(self) -> bool:
-        """Whether the server ends, and nothing more is kept."""
+        """Part of L{txgear.broker.ports.Journal}."""
         return self._link.closing
 
     @property

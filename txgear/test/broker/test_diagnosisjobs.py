@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from txgear.broker.diagnosisjobs import REFUSED_SECONDS
-from txgear.broker.findings import CRITICAL, INFO, WARNING, Trend
+from txgear.broker.diagnosisjobs import REFUSED_SECONDS, draining
+from txgear.broker.findings import CRITICAL, INFO, OK, WARNING, Case, Trend
 from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.operations import MOST_PURGES
@@ -214,14 +214,21 @@ class SetTests(DiagnosisTestCase):
         words = "the server is to end: it takes no job, and hands out only what clients wait for"
         self.assertEqual(self.line("draining"), (WARNING, words))
 
-    def test_what_waits_for_the_next_server(self) -> None:
+    def test_what_ends_with_a_server_without_a_store(self) -> None:
         self.fixture.worker(b"f")
-        for _ in range(2):
-            self.fixture.submit(None)
+        self.fixture.submit(None)
         self.fixture.drain()
         words = "the server is to end: it takes no job, and hands out only what clients wait for"
-        self.assertEqual(self.line("draining")[1], f"{words}; 2 jobs wait for the next one")
-        self.assertEqual(self.facts("draining"), {"jobs": 2})
+        self.assertEqual(self.line("draining")[1], f"{words}; 1 job ends with it, as there is no store")
+
+    def test_more_than_are_looked_at_end_with_it(self) -> None:
+        for _ in range(3):
+            self.fixture.submit(None)
+        self.fixture.drain()
+        function = self.broker.functions.by_name[b"f"]
+        case = Case(self.broker, self.peer, function, self.fixture.now, None, most=2)
+        (finding,) = draining(case)
+        self.assertTrue(finding.text.endswith("; at least 2 jobs end with it, as there is no store"), finding)
 
 
 class TimeTests(DiagnosisTestCase):
@@ -367,6 +374,62 @@ class StoreTests(DurableDiagnosisTestCase):
         # It does not take any either, but that is meant.
         self.fixture.drain()
         self.assertNotIn("store_unavailable", self.found())
+
+    def test_what_waits_for_the_next_server(self) -> None:
+        """Nobody can do it here any more: no worker is missed, nor is it said that nothing is due."""
+        for _ in range(2):
+            self.fixture.submit(None, b"g")
+        self.fixture.commit()
+        self.fixture.submit(None)
+        self.fixture.commit()
+        self.fixture.drain()
+        words = "the server is to end: it takes no job, and hands out only what clients wait for"
+        self.assertEqual(list(self.found(b"g")), ["draining"])
+        self.assertEqual(self.line("draining", b"g"), (WARNING, f"{words}; 2 jobs wait for the next one"))
+        self.assertEqual(self.facts("draining", b"g"), {"jobs": 2})
+        self.assertEqual(self.line("draining"), (WARNING, f"{words}; 1 job waits for the next one"))
+
+    def test_what_waits_while_another_job_runs(self) -> None:
+        self.fixture.submit(None)
+        self.fixture.commit()
+        self.assertIsNotNone(self.broker.grab(self.worker, self.fixture.now))
+        self.fixture.submit(None)
+        self.fixture.commit()
+        self.fixture.drain()
+        self.assertEqual(self.line("at_work"), (OK, "1 job runs; 1 worker"))
+
+    def test_rows_that_wait_for_the_next_server(self) -> None:
+        """They may be due: nothing is said of their time."""
+        for _ in range(3):
+            self.fixture.submit(None, delay=600.0)
+        self.fixture.commit()
+        self.assertIn("delayed", self.found())
+        self.fixture.drain()
+        self.assertEqual(list(self.found()), ["draining"])
+        self.assertEqual(self.facts("draining"), {"jobs": 3})
+
+    def test_one_of_several_drains(self) -> None:
+        """It takes jobs that another server does, unless the store is away."""
+        self.fixture.submit(None)
+        self.fixture.commit()
+        self.broker.drain(self.fixture.now, True)
+        words = "the server is to end: it takes background jobs for the other servers, and hands out only"
+        self.assertEqual(
+            self.line("draining"), (WARNING, f"{words} what clients wait for; 1 job waits for another")
+        )
+        self.assertNotIn("store_unavailable", self.found())
+        self.journal.unavailable, self.journal.unavailable_since = "it is gone", MORNING - 5
+        self.assertIn("store_unavailable", self.found())
+
+    def test_the_server_ends(self) -> None:
+        """At once, but for what it has to write: it is not the store that is away."""
+        self.journal.unavailable, self.journal.unavailable_since = "The server is shutting down", MORNING
+        self.journal.closing = True
+        words = "the server ends: it takes no background job, and writes to its store what is left for that"
+        self.assertEqual(self.line("draining"), (WARNING, words))
+        self.assertNotIn("store_unavailable", self.found())
+        self.fixture.drain()
+        self.assertTrue(self.line("draining")[1].startswith("the server is to end: "))
 
     def test_the_store_refuses_jobs(self) -> None:
         """That is said for a while; other refusals that come later do not count."""

@@ -228,6 +228,11 @@ class StoreTests(KeptTestCase):
         self.assertEqual(self.persistence.trouble, ("it is gone", "it is gone", 7.0))
         self.journal.detail = "db1: no route"
         self.assertEqual(self.persistence.trouble, ("it is gone", "db1: no route", 7.0))
+        self.assertFalse(self.persistence.closing)
+        # Where the server ends that is why, and no trouble of the store's.
+        self.journal.closing = True
+        self.assertEqual((self.persistence.closing, self.persistence.trouble), (True, None))
+        self.assertFalse(Persistence(None, None, b"H:test", Timers()).closing)
         self.assertIsNone(Persistence(None, None, b"H:test", Timers()).trouble)
 
     def test_room_for_a_result(self) -> None:

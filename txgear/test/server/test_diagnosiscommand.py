@@ -10,8 +10,9 @@ from txgear.broker.rights import PEERS, SEE
 from txgear.protocol.constants import CAN_DO, PRE_SLEEP
 from txgear.protocol.packets import request
 from txgear.server.listings import AT_ONCE
+from txgear.stores.memory import MemoryStore
 from txgear.test.support.broker import FakeRights
-from txgear.test.support.server import ServerFixture, submit
+from txgear.test.support.server import DurableServerFixture, ServerFixture, submit
 
 UNKNOWN = b"ERR UNKNOWN_FUNCTION There+is+no+such+function\r\n"
 
@@ -88,6 +89,21 @@ class DiagnoseTests(SynchronousTestCase):
         self.submit()
         self.fixture.server.broker.drain(self.fixture.server.seconds())
         self.assertTrue(self.ask(b"diagnose").startswith(b"-\twarning\tdraining\tthe server is to end"))
+
+    def test_a_server_that_ends(self) -> None:
+        """It has only to write what is left: that is why it takes nothing, whatever its store does."""
+        fixture = DurableServerFixture(MemoryStore())
+        client, operator = fixture.connect(), fixture.connect()
+        client.tell(submit(function=b"f"))
+        ended = fixture.journal.settle()
+        words = b"the server ends: it takes no background job, and writes to its store what is left for that"
+        operator.tell(b"diagnose f\ndiagnose\n")
+        fixture.clock.pump([0] * 20)
+        lines = operator.heard().splitlines()
+        self.assertEqual([words in line for line in lines if b"\tdraining\t" in line], [True, True], lines)
+        self.assertFalse(any(b"store_unavailable" in line for line in lines), lines)
+        fixture.thread.run_all()
+        self.successResultOf(ended)
 
     def test_a_great_many(self) -> None:
         for number in range(max(MOST_TROUBLED, AT_ONCE) + 1):

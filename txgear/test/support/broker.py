@@ -172,6 +172,7 @@ class FakeJournal:
     @ivar unavailable: why no job can be kept.
     @ivar detail: the same in the words of the store, where it has others.
     @ivar unavailable_since: since when.
+    @ivar closing: whether the server ends.
     @ivar backlogged: whether too much has gathered.
     @ivar crowded: whether too much is on its way.
     @ivar room: bytes of the largest result that there is room for.
@@ -197,6 +198,7 @@ class FakeJournal:
     def __init__(self) -> None:
         self.unavailable: str | None = None
         self.detail = ""
+        self.closing = False
         self.unavailable_since = 0.0
         self.backlogged = False
         self.crowded = False

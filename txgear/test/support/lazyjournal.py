@@ -77,6 +77,7 @@ class LazyJournal:
 
     unavailable: str | None = None
     unavailable_detail: str | None = None
+    closing = False
     unavailable_since = 0.0
     backlogged = False
     crowded = False

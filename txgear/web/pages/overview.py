@@ -213,9 +213,11 @@ class Overview(View):
             card("workers", "Workers", "/workers", seen.known, more=", ".join(how))
         if metrics:
             card("connections", "Connections", "/server", len(broker.peers))
-            down = server.journal is not None and server.journal.unavailable is not None
+            journal = server.journal
+            closes = journal is not None and journal.closing
+            down = journal is not None and journal.unavailable is not None and not closes
             card("store", "Store", "/store", "does not answer" if down else "works", "text")
-            drains = broker.dispatcher.draining
+            drains = broker.dispatcher.draining or closes
             card("server", "Server", "/server", "is to end" if drains else "serves", "text")
         self.arrange("cards", ids)
 

@@ -9,6 +9,8 @@ from txgear.broker.model import Peer
 from txgear.policies import Policies, Policy, Retries
 from txgear.protocol.constants import WORK_COMPLETE, WORK_FAIL
 from txgear.server.setup import PortShown
+from txgear.stores.memory import MemoryStore
+from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web.api import functionlist
 from txgear.web.api.functionlist import FunctionList, FunctionQuery
@@ -72,6 +74,14 @@ class WrongTests(OverviewTestCase):
         self.assertIn("<strong>The server</strong>", html)
         self.assertIn("the server is to end", html)
         self.assertIn(">is to end</a>", html)
+
+    def test_of_one_that_ends_at_once(self) -> None:
+        self.use(DurableServerFixture(MemoryStore()))
+        self.fixture.journal.settle()
+        html = self.page()
+        self.assertIn("the server ends", html)
+        self.assertIn(">is to end</a>", html)
+        self.assertNotIn("does not answer", html)
 
     def test_of_many_only_the_worst(self) -> None:
         for place in range(25):
