@@ -84,6 +84,12 @@ def size_text(number: int) -> str:
     return str(number)
 
 
+def byte_words(number: int) -> str:
+    """The same for people: C{64 MiB}, C{1,000 bytes}."""
+    text = size_text(number)
+    return f"{number:,} bytes" if text.isdigit() else f"{text[:-1]} {text[-1]}iB"
+
+
 def count(value: Any) -> int:
     """
     A whole number, as it is.

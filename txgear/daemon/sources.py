@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from txgear.quantities import byte_words
 from txgear.server.setup import COMMAND_LINE, DEFAULT, ENVIRONMENT, FILE, Option
 
 _DEFAULT: Final = re.compile(r"\s*\[default:.*\]$", re.DOTALL)
@@ -17,16 +18,6 @@ _REPEAT: Final = re.compile(r"; may repeat$")
 
 _SECRET: Final = re.compile(r"password$|passphrase|secret|token|(?<!tls-)key$")
 """Names of options, of other people's plugins too, whose values may be secrets. C{--tls-key} names a file."""
-
-_KIB: Final = 1024
-
-
-def byte_words(count: int) -> str:
-    """Bytes, as one gives them to an option: C{64 MiB}, C{1,000 bytes}."""
-    for unit, name in ((_KIB**3, "GiB"), (_KIB**2, "MiB"), (_KIB, "KiB")):
-        if count >= unit and count % unit == 0:
-            return f"{count // unit} {name}"
-    return f"{count:,} bytes"
 
 
 def _seconds(count: int) -> str:

@@ -149,7 +149,7 @@ class _ToldLimit(TimeLimit):
 
 
 def _time_text(seconds: float) -> str:
-    return f"it has taken longer than {seconds:g} seconds"
+    return f"it has taken longer than {seconds:g} second{'' if seconds == 1 else 's'}"
 
 
 def _time_limit(seconds: float) -> TimeLimit:

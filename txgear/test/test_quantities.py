@@ -12,6 +12,7 @@ from txgear.quantities import (
     MOST_BYTES,
     MOST_COUNT,
     MOST_SECONDS,
+    byte_words,
     count,
     duration,
     duration_text,
@@ -61,6 +62,8 @@ class QuantityTests(SynchronousTestCase):
         for number, text in ((0, "0"), (1023, "1023"), (1024, "1K"), (3 << 19, "1536K"), (5 << 40, "5T")):
             self.assertEqual(size_text(number), text)
             self.assertEqual(size(text), number)
+        for number, text in ((64 << 20, "64 MiB"), (2048, "2 KiB"), (1000, "1,000 bytes"), (0, "0 bytes")):
+            self.assertEqual(byte_words(number), text)
 
     def test_what_is_no_time(self) -> None:
         self.assert_refused(

@@ -25,6 +25,7 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
 )
 from txgear.protocol.packets import request
+from txgear.protocol.textlines import text
 from txgear.worker.absences import Absences
 from txgear.worker.connection import WorkerConnection
 from txgear.worker.functions import Ability
@@ -546,8 +547,8 @@ class ServerLinks:
         self.log.info(
             "{server} takes back job {handle} of {function}: {reason}",
             server=job.server,
-            handle=job.handle,
-            function=job.function,
+            handle=text(job.handle),
+            function=text(job.function),
             reason=reason,
         )
         self._jobs.give_up(job, f"{job.server} has taken it back: {reason}")

@@ -280,7 +280,9 @@ class TextView(View):
         if outcome != "unsent":
             # What the server says may be what its database has said to it, "connection refused" for instance.
             said = "the server refused it" if outcome == "refused" else outcome
-            self.say(f"{about(ticket)}{said}: {why}" if why else f"{about(ticket)}{said}")
+            first, *more = why.splitlines() or [""]
+            for line in (f"{said}: {first}" if first else said, *more):
+                self.say(about(ticket) + line)
 
     def _interrupted(self, tickets: Sequence[Ticket], place: str) -> None:
         waiting = [ticket for ticket in tickets if ticket.handle]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.daemon.sources import byte_words, shown
+from txgear.daemon.sources import shown
 from txgear.daemon.tap import STORE_PASSWORD, Options
 from txgear.server.setup import COMMAND_LINE, DEFAULT, ENVIRONMENT, FILE, Option
 from txgear.test.daemon.test_tap import parsed
@@ -133,12 +133,3 @@ class SourcesTests(SynchronousTestCase):
         for name in ("token", "api-key", "secret"):
             self.assertEqual(found[f"x-{name}"].value, "set; it is not shown", name)
         self.assertEqual(found["x-port"].value, "hush")
-
-    def test_bytes(self) -> None:
-        for count, words in (
-            (64 << 20, "64 MiB"),
-            (3 << 30, "3 GiB"),
-            (2048, "2 KiB"),
-            (1000, "1,000 bytes"),
-        ):
-            self.assertEqual(byte_words(count), words)

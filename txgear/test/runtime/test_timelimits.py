@@ -118,7 +118,7 @@ class InThreadTests(SynchronousTestCase):
         jobs[0].tell(1)
         thread.join(60)
         self.assertFalse(thread.is_alive())
-        self.assertEqual([str(error) for error in caught], ["it has taken longer than 1 seconds"])
+        self.assertEqual([str(error) for error in caught], ["it has taken longer than 1 second"])
 
     def test_too_late(self) -> None:
         """One that has ended is not told, and nothing comes up elsewhere."""
@@ -141,7 +141,7 @@ class InThreadTests(SynchronousTestCase):
             try:
                 self.assertEqual(job.run(call), 5)
             except TimeLimit as error:
-                self.assertEqual(str(error), "it has taken longer than 1 seconds")
+                self.assertEqual(str(error), "it has taken longer than 1 second")
             teller.join(60)
             for _ in range(1000):
                 pass

@@ -290,9 +290,7 @@ class WithdrawnTests(OptionsTestCase):
         (job,) = self.jobs
         with capturedLogs() as events:
             self.server.line.send(JOB_WITHDRAWN, b"H:1", b"timeout")
-        self.assertIn(
-            "server takes back job b'H:1' of b'f': timeout", [formatEvent(event) for event in events]
-        )
+        self.assertIn("server takes back job H:1 of f: timeout", [formatEvent(event) for event in events])
         self.assertEqual([b"H:1"], self.cancelled)
         self.assertTrue(job.gone)
         self.assertEqual([GRAB], self.server.line.packets())

@@ -35,6 +35,7 @@ from txgear.broker.workforce import ASLEEP, BUSY, LATE, SILENT
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import PRIORITIES
 from txgear.protocol.textlines import text
+from txgear.quantities import byte_words
 from txgear.server.figurehistory import FigureHistory
 from txgear.server.figureseries import SPANS
 from txgear.web.answers import Problem
@@ -328,7 +329,7 @@ class FunctionView(View):
             elif row["setting"] == "max_queue":
                 row["used"] = f"{function.total:,} of {policy.max_queue:,} are there"
             elif row["setting"] == "max_bytes":
-                row["used"] = f"{formats.size(function.bytes)} of {formats.size(policy.max_bytes)} are used"
+                row["used"] = f"{formats.size(function.bytes)} of {byte_words(policy.max_bytes)} are used"
             elif row["setting"] == "rate" and throttle is not None and throttle.rate is not None:
                 opens = throttle.opens()
                 if opens > now:

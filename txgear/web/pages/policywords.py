@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from txgear.broker.words import number
 from txgear.policies import EXCEPTION, FAIL, LOST, SILENT, TIMEOUT, Backoff, Policy, Retention, Retries
-from txgear.quantities import rate_text
+from txgear.quantities import byte_words, rate_text
 from txgear.web.pages.charts import short
-from txgear.web.pages.formats import size
 
 ENDINGS: Final[Mapping[str, str]] = {
     FAIL: "its worker said that it failed",
@@ -57,7 +56,10 @@ def settings(policy: Policy, share: Mapping[str, Any] | None = None) -> list[tup
         here = "" if share is None else f", {share['rate']['jobs']} at this one"
         found.append(("rate", f"{_rate(policy.rate.interval)} may start{burst}{_divided(share, here)}."))
     if policy.concurrency:
-        here = "" if share is None else f", {share['concurrency']:,} at this one"
+        here = ""
+        if share is not None:
+            most = share["concurrency"]
+            here = f", {most:,} at this one" if most else ", at this one when it is its turn"
         jobs = number(policy.concurrency, "job")
         found.append(("concurrency", f"{jobs} may run at once{_divided(share, here)}."))
     if policy.scope and (policy.rate or policy.concurrency):
@@ -65,7 +67,7 @@ def settings(policy: Policy, share: Mapping[str, Any] | None = None) -> list[tup
     if policy.max_queue:
         found.append(("max_queue", f"Submits are refused from {number(policy.max_queue, 'job')} on."))
     if policy.max_bytes:
-        found.append(("max_bytes", f"The workloads of all its jobs may have {size(policy.max_bytes)}."))
+        found.append(("max_bytes", f"The workloads of all its jobs may have {byte_words(policy.max_bytes)}."))
     if policy.turns:
         found.append(("turns", "Jobs are handed out in turns between the identities that submitted them."))
     return found
@@ -131,5 +133,5 @@ def _retention(what: str, kept: Retention) -> str:
     if kept.jobs:
         bounds.append(f"{kept.jobs:,} of them")
     if kept.bytes:
-        bounds.append(size(kept.bytes))
+        bounds.append(byte_words(kept.bytes))
     return f"{what} for {short(kept.keep)}{', at most ' + ' and '.join(bounds) if bounds else ''}."

@@ -17,6 +17,7 @@ from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.rights import METRICS, PEERS, SETTINGS, SHUTDOWN, check
 from txgear.broker.words import span
+from txgear.quantities import byte_words
 from txgear.security.access import NOBODY
 from txgear.server import overview
 from txgear.server.lag import KEPT, PARTS, SPAN
@@ -142,7 +143,7 @@ class ServerView(View):
             "unfinished",
             "Unfinished packets",
             size(server.budget.used),
-            f"of {size(server.settings.unfinished_memory)}",
+            f"of {byte_words(server.settings.unfinished_memory)}",
         )
         yield "received", "Received", size(server.traffic.received), f"and {size(server.traffic.sent)} sent"
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from txgear.broker.model import Peer
 from txgear.broker.rights import METRICS, check
 from txgear.histogram import Histogram
+from txgear.quantities import byte_words
 from txgear.server import storestate
 from txgear.web.pages.charts import MARKED, bars_of, histogram_of
 from txgear.web.pages.formats import count, seconds, size
@@ -99,7 +100,7 @@ def _cards(found: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     if rows["count"]:
         yield "batch", "Changes in a commit", f"{rows['mean']:,.1f}", f"p95 {rows['p95']:,.0f}"
     if found["queue_bytes"] is not None:
-        bound = f"of {size(found['queue_memory'])}; the others are read as their turn comes"
+        bound = f"of {byte_words(found['queue_memory'])}; the others are read as their turn comes"
         yield "memory", "Memory of the queue", size(found["queue_bytes"]), bound
         yield "loaded", "Jobs in memory", count(found["loaded"]), "all others are in the store only"
     refused = f"and {count(found['refused_results'])} results"

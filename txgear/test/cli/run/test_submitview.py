@@ -4,11 +4,15 @@ Tests for L{txgear.cli.run.submitview}.
 
 from __future__ import annotations
 
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
+
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.cli.run.submitjobs import Wanted
 from txgear.cli.run.submittickets import Summary, Ticket
-from txgear.cli.run.submitview import NAMED, about, for_terminal, handles, payload, totals
+from txgear.cli.run.submitview import NAMED, TextView, about, for_terminal, handles, payload, totals
 
 
 def ticket(number: int, handle: bytes | None, place: str = "") -> Ticket:
@@ -51,3 +55,28 @@ class WordTests(SynchronousTestCase):
         """Only ends of lines and tabs are left."""
         self.assertEqual(for_terminal(b"a\tb\nc\r\n"), b"a\tb\nc\\x0d\n")
         self.assertEqual(for_terminal("ü\x1b[2J\x9b".encode() + b"\xff"), "ü\\x1b[2J\\xc2\\x9b\\xff".encode())
+
+
+class TextViewTests(SynchronousTestCase):
+    """What people read."""
+
+    def test_a_failure_of_several_lines(self) -> None:
+        """As with a traceback, each is a line that says which job it is about, and does no more."""
+        said = StringIO()
+        self.patch(sys, "stderr", said)
+        self.patch(sys, "stdout", TextIOWrapper(BytesIO()))
+        view = TextView(Clock(), "txgear submit", prefix=False, verbose=False, as_handles=False)
+        why = "ValueError: no\x1b[2J picture\nTraceback (most recent call last):\n  File"
+        view.not_done(ticket(1, b"H:vm:1"), "failed", why)
+        view.not_done(ticket(2, b"H:vm:2"), "failed", "")
+        view.not_done(ticket(3, b"H:vm:3"), "refused", "full")
+        self.assertEqual(
+            said.getvalue().splitlines(),
+            [
+                "txgear submit: H:vm:1: failed: ValueError: no\\x1b[2J picture",
+                "txgear submit: H:vm:1: Traceback (most recent call last):",
+                "txgear submit: H:vm:1:   File",
+                "txgear submit: H:vm:2: failed",
+                "txgear submit: H:vm:3: the server refused it: full",
+            ],
+        )

@@ -251,7 +251,7 @@ class SetTests(FunctionTestCase):
         self.assertIn("It has the policy for <code>f*</code>, the first that matches", html)
         self.assertIn("1 of 2 run", html)
         self.assertIn("3 of 100 are there", html)
-        self.assertIn("3 B of 1 kB are used", html)
+        self.assertIn("3 B of 1,000 bytes are used", html)
         self.assertIn("the next may start at <time", html)
         self.assertIn("An attempt may take 90 s.", html)
 

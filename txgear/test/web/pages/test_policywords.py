@@ -47,7 +47,7 @@ class SettingsTests(SynchronousTestCase):
         dead = self.said(retries=1, dead={"keep": "7d", "jobs": 0, "bytes": 0})["dead"]
         self.assertEqual(dead, "A background job that has no attempt left is kept as dead for 7 d.")
         dead = self.said(retries=1)["dead"]
-        self.assertTrue(dead.endswith("for 30 d, at most 100,000 of them and 1.1 GB."), dead)
+        self.assertTrue(dead.endswith("for 30 d, at most 100,000 of them and 1 GiB."), dead)
         self.assertTrue(self.said(retries=1, dead=0)["dead"].endswith("for no time."))
         results = self.said(results={"keep": "1h", "jobs": 10})["results"]
         self.assertEqual(results, "The result of a background job is kept for 1 h, at most 10 of them.")
@@ -70,7 +70,7 @@ class SettingsTests(SynchronousTestCase):
                 "rate": "100 jobs a minute may start.",
                 "concurrency": "1 job may run at once.",
                 "max_queue": "Submits are refused from 1,000 jobs on.",
-                "max_bytes": "The workloads of all its jobs may have 1.1 GB.",
+                "max_bytes": "The workloads of all its jobs may have 1 GiB.",
                 "turns": "Jobs are handed out in turns between the identities that submitted them.",
             },
         )
@@ -88,6 +88,10 @@ class SettingsTests(SynchronousTestCase):
                 " 2 at this one.",
             },
         )
+        share["concurrency"] = 0
+        self.assertTrue(
+            self.said(share, concurrency=2)["concurrency"].endswith(", at this one when it is its turn.")
+        )
         share = {"servers": 0, "rate": None, "concurrency": 0}
         words = "at all servers of the cluster together: this one has just joined them, and has to wait."
         self.assertEqual(self.said(share, concurrency=5)["concurrency"], f"5 jobs may run at once, {words}")
@@ -104,5 +108,5 @@ class CeilingTests(SynchronousTestCase):
         self.assertEqual(
             ceiling(CEILING),
             "What jobs ask by settings of their own to be kept, of all functions together, is kept for 30 d,"
-            " at most 100,000 of them and 1.1 GB.",
+            " at most 100,000 of them and 1 GiB.",
         )
