@@ -28,6 +28,11 @@ class NothingTests(DiagnosisTestCase):
         self.assertEqual(self.line("idle"), (OK, words))
         self.assertEqual(self.facts("idle"), {"running": 0, "workers": 1})
 
+    def test_what_is_left_for_another_server_may_be_due(self) -> None:
+        self.fixture.submit(None)
+        self.fixture.drain()
+        self.assertEqual(list(self.found()), ["draining"])
+
     def test_it_was_done(self) -> None:
         worker = self.fixture.worker(b"f")
         self.complete(worker, self.grabbed(worker, self.fixture.submit(None)))

@@ -69,6 +69,23 @@ class LaterTests(DurableBrokerTestCase):
         later = self.later(3)
         self.assertEqual((later.total, later.seen, later.delayed), (5, 3, 3))
 
+    def test_what_a_server_leaves_that_drains(self) -> None:
+        """Of what waits for its time that which only the store has: it may be due."""
+
+        def case() -> Case:
+            function = self.broker.functions.by_name[b"f"]
+            return Case(self.broker, Peer(0, "192.0.2.9"), function, self.fixture.now, None)
+
+        self.broker.store_events.reserve(1, 1000)
+        for seconds in (600.0, 700.0, 800.0):
+            self.fixture.submit(None, delay=seconds)
+        self.fixture.commit()
+        self.assertEqual((case().later.rows, case().left), (3, 0))
+        self.fixture.submit(None)
+        self.fixture.commit()
+        self.fixture.drain()
+        self.assertEqual(case().left, 4)
+
 
 class CaseTests(DurableBrokerTestCase):
     def case(self, peer: Peer | None = None, trend: Trend | None = None) -> Case:
