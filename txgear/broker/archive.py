@@ -146,16 +146,23 @@ class Archive:
 
     # Keeping
 
-    def keep_result(self, job: Job, bounds: Retention, seconds: float, result: bytes, now: float) -> None:
+    def keep_done(self, job: Job, seconds: float, result: bytes, now: float) -> None:
         """
-        Keep a job that has just ended otherwise than dead, and of which there is nothing to say but that its
-        result is kept: see L{keep}.
+        Keep a job in memory that has just ended otherwise than dead, and of which there is nothing to say but
+        that its result is kept: see L{keep}.
         """
-        until, persistence = now + seconds, self._persistence
+        until = now + seconds
         job.workload, job.size, job.since, job.archived = result, len(result), now, b""
         self.ended.keep(job, until)
         if until < self._timers.deadline:
             self._timers.call_at(until)
+        if self.ended.own.jobs:
+            self._make_room(self.ended.own, self._functions.policies.ceiling, now)
+
+    def keep_result(self, job: Job, bounds: Retention, seconds: float, result: bytes, now: float) -> None:
+        """The same wherever it is kept, and make room for it."""
+        persistence = self._persistence
+        self.keep_done(job, seconds, result, now)
         if persistence.keeps:
             job.archived = archived_of(job)
             self._put_last(job)
@@ -164,8 +171,6 @@ class Archive:
                 self._name(job, History(), now)
         if bounds.jobs or bounds.bytes:
             self._make_room(self.ended.results(job.function), bounds, now)
-        if self.ended.own.jobs:
-            self._make_room(self.ended.own, self._functions.policies.ceiling, now)
 
     def keep(
         self,

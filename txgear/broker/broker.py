@@ -347,13 +347,13 @@ class Broker:
                     self.lookups.note(schedule, 0 if job.reply is None else job.number, job.handle)
                 return job
             # One look for all that is rare.
-            policy, own = function.policy, settings or trace
-            rare = policy is not None or function.kept or function.max_queued is not None or own
+            own = settings or trace
+            rare = function.asks or function.names_stay or own
             table = self.table
             begins = now + delay if delay else 0.0
             full: QueueError | None = None
             # Whether one that is done may have the key still.
-            held = function.kept and (function.names_stay or (policy is not None and policy.unique_for))
+            held = rare and function.holds_names
             asked = key is not None and (table.rows or held) and self.lookups.may_hide(key)
             try:
                 if rare:
@@ -365,10 +365,7 @@ class Broker:
                             self.lookups.note(schedule, 0, done.handle)
                         return done
                 try:
-                    if rare and (
-                        function.max_queued is not None
-                        or (policy is not None and (policy.max_queue or policy.max_bytes))
-                    ):
+                    if rare:
                         function.check_room(priority, len(workload))
                     if tenant is not None and (
                         tenant.queued >= tenant.most_queued
@@ -386,7 +383,7 @@ class Broker:
                     table.naming, number, function, unique, key, workload, priority, background, reducer, now
                 )
                 job.tenant = tenant
-                if own or (policy is not None and policy.expires):
+                if rare:
                     job.history = History(settings, trace) if own else None
                     set_expiry(self.functions, job, now)
                 if not background and client is not None and len(client.attached) >= MOST_AWAITED:
@@ -473,8 +470,7 @@ class Broker:
         function = None
         if job is not None:
             function = job.function
-            policy = function.policy
-            if job.history is not None or (policy is not None and (policy.timeout or policy.lease)):
+            if function.times or job.history is not None:
                 self.lifecycle.begin(job, worker, now)
             elif timeout := worker.abilities[function]:
                 self.timers.add(job, now + timeout)

@@ -234,14 +234,18 @@ class Dispatcher:
                     self._judge(tenant, now)
             if job.due:
                 self._timers.discard(job)
-            if (throttle := function.throttle) is not None and (
-                not throttle.started(now)
-                or throttle.concurrency is not None
-                or function.due
-                or (self._asleep and lanes.ready > function.woken)
-            ):
-                # Otherwise there is a token for the next one, and nobody to be woken for it.
-                self.regulate(function, now)
+            if (throttle := function.throttle) is not None:
+                # As in Bucket.started, which is one call more for each job.
+                full = throttle.full
+                throttle.full = full = (now if full < now else full) + throttle.interval
+                if (
+                    full - throttle.slack > now
+                    or throttle.concurrency is not None
+                    or function.due
+                    or (self._asleep and lanes.ready > function.woken)
+                ):
+                    # Otherwise there is a token for the next one, and nobody to be woken for it.
+                    self.regulate(function, now)
             if lanes.overflow and lanes.is_low(priority):
                 self.advance(job, now)
             return job

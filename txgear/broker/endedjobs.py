@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 _KIND_OF: Final = {reason: DEAD_KIND + index for index, reason in enumerate(DEAD_REASONS)}
 
 MOST_FRESH: Final = 1000
-"""Jobs that have just ended and are not known by their uniques yet, at the most: that takes 0.2 ms."""
+"""Jobs that have just ended and are not put away yet, at the most: that takes half a millisecond."""
+FRESH: Final = Run()
+"""What each of these has for its run."""
 
 
 def lane_of(job: Job, kind: int) -> Lane:
@@ -56,6 +59,7 @@ class EndedJobs:
         "_dead",
         "_due",
         "_fresh",
+        "_fresh_due",
         "_going",
         "_kept",
         "_lanes",
@@ -78,8 +82,10 @@ class EndedJobs:
         # The run of which some are being forgotten.
         self._going: Run | None = None
         self._names = EndedNames()
-        # Those that are not known by their uniques yet, in the order of their ends.
-        self._fresh: dict[int, Job] = {}
+        # In the order of their ends those that are known by their numbers only, and some that have left;
+        # none of them is to be forgotten before C{_fresh_due}.
+        self._fresh: list[Job] = []
+        self._fresh_due = inf
         self._dead: defaultdict[Function, Shelf] = defaultdict(Shelf)
         self._kept: defaultdict[Function, Results] = defaultdict(partial(Results, self._due))
         self._lanes: dict[Lane, LaneRows] = {}
@@ -97,7 +103,7 @@ class EndedJobs:
 
     def next_due(self) -> float:
         """When the first of those in memory is to be forgotten, or earlier; infinite for never."""
-        due = self._due.next_due()
+        due = min(self._due.next_due(), self._fresh_due)
         for job in self._going.jobs.values() if self._going is not None else ():
             return min(due, job.due)
         return due
@@ -109,6 +115,8 @@ class EndedJobs:
         @return: C{None} if there is none, or if a great many have to be put in order before; L{next_due}
             is not in the future then.
         """
+        if self._fresh_due <= now:
+            self.put_away()
         while True:
             run = self._going
             if run is None:
@@ -129,12 +137,13 @@ class EndedJobs:
 
     def results(self, function: Function) -> Results:
         """The others that are kept of it; those not counted of which only the uniques are."""
+        self.put_away()
         return self._kept.get(function) or Results(self._due)
 
     def counted(self, job: Job) -> Counted | None:
         """Those among which a job counts for the bounds of its function."""
         if job.state != DEAD:
-            return None if job.run is None else self._kept[job.function]
+            return None if job.run is None else self.results(job.function)
         shelf = self._dead.get(job.function)
         return shelf if shelf is not None and job.number in shelf.jobs else None
 
@@ -155,28 +164,38 @@ class EndedJobs:
     def keep(self, job: Job, until: float) -> None:
         """
         Keep a job that has ended otherwise than dead, as its function's policy says, with its result. It is
-        found by its unique when somebody looks, or with many others: with a store most are not here any more
-        by then.
+        put away when somebody looks, or with many others, which takes less for each; with a store most are
+        not here any more by then.
 
         @param until: when it is to be forgotten, by the server's time.
         """
-        function, fresh = job.function, self._fresh
-        self.jobs[job.number] = fresh[job.number] = job
-        function.kept += 1
-        self._kept[function].add(job, until)
+        self.jobs[job.number] = job
+        job.function.kept += 1
+        job.run, job.due = FRESH, until
+        if until < self._fresh_due:  # noqa: PLR1730 - min is one call more for each job
+            self._fresh_due = until
+        fresh = self._fresh
+        fresh.append(job)
         if len(fresh) >= MOST_FRESH:
             self.put_away()
 
     def put_away(self) -> None:
-        """Have those that have just ended be found by their uniques."""
-        names, last = self._names, self._names.last.jobs
-        for job in self._fresh.values():
-            if (key := job.key) is not None:
-                if key in last:
-                    names.add(job, key)
-                else:
-                    last[key] = job
-        self._fresh.clear()
+        """Have those that have just ended be found by their uniques, and among the others of a function."""
+        if not self._fresh:
+            return
+        fresh, self._fresh, self._fresh_due = self._fresh, [], inf
+        names, named = self._names, self._names.last.jobs.setdefault
+        of: dict[Function, list[Job]] = {}
+        for job in fresh:
+            if job.run is not FRESH:
+                continue
+            if (several := of.get(job.function)) is None:
+                several = of[job.function] = []
+            several.append(job)
+            if (key := job.key) is not None and named(key, job) is not job:
+                names.add(job, key)
+        for function, jobs in of.items():
+            self._kept[function].add(jobs)
 
     def add(
         self,
@@ -199,9 +218,9 @@ class EndedJobs:
         self.put_away()
         self.jobs[job.number] = job
         job.function.kept += 1
-        job.run = None
+        job.run, job.due = None, until
         if counted and job.state != DEAD:
-            self._kept[job.function].add(job, until)
+            self._kept[job.function].add((job,))
         else:
             self._due.add(job, until)
         if aside is not None:
@@ -268,6 +287,7 @@ class EndedJobs:
 
     def remove(self, job: Job) -> None:
         """Keep this one no more."""
+        self.put_away()
         number, function, key = job.number, job.function, job.key
         del self.jobs[number]
         if job.state != DEAD and job.run is not None and number not in self.own.jobs:
@@ -280,7 +300,7 @@ class EndedJobs:
             self._take_down(job)
             self._due.discard(job)
         function.kept -= 1
-        if self._fresh.pop(number, None) is None and key is not None:
+        if key is not None:
             self._names.remove(job, key)
 
     def correct(self, job: Job, key: Key | None, size: int) -> None:
@@ -301,6 +321,7 @@ class EndedJobs:
 
     def drop_result(self, job: Job) -> None:
         """Nothing is left of this one but that it has ended, and how; it counts no more for any bounds."""
+        self.put_away()
         if job.run is not None:
             until = job.due
             self._kept[job.function].remove(job)
@@ -343,7 +364,7 @@ class EndedJobs:
 
     def let_go(self, jobs: Iterable[Job]) -> None:
         """These are not in memory any more."""
-        own, forget, fresh = self.own.jobs, self._names.remove, self._fresh
+        own, forget = self.own.jobs, self._names.remove
         function: Function | None = None
         tenant: Tenant | None = None
         rows: LaneRows | None = None
@@ -367,12 +388,15 @@ class EndedJobs:
             rows.count += 1
             rows.bytes += job.size
             results.rows += 1
-            results.remove(job)
+            if job.run is FRESH:
+                job.run, job.due = None, 0.0
+            else:
+                results.remove(job)
+                if job.key is not None:
+                    forget(job, job.key)
             results.bytes += job.size
             self.rows += 1
             del self.jobs[number]
-            if fresh.pop(number, None) is None and job.key is not None:
-                forget(job, job.key)
 
     def take_in(self, job: Job, until: float, kind: int, aside: Aside | None) -> None:
         """
@@ -410,19 +434,18 @@ class EndedJobs:
             missing = job.function.kept - kept[job.function]
             assert missing >= 0 if self.rows else not missing, (job.function, missing)
         alone = sum(job.state == DEAD or job.run is None for job in self.jobs.values())
-        runs = {job.run for job in self.jobs.values() if job.state != DEAD and job.run is not None}
-        if self._going is not None:
-            runs.discard(self._going)
+        kept_jobs = [job for job in self.jobs.values() if job.state != DEAD and job.run is not None]
+        fresh = [job for job in self._fresh if job.run is FRESH]
+        assert fresh == [job for job in kept_jobs if job.run is FRESH], fresh
+        for job in fresh:
+            assert self._fresh_due <= job.due, job
+        runs = {job.run for job in kept_jobs} - {FRESH, self._going}
         assert len(self._due) == alone + len(runs), (len(self._due), alone, runs)
-        fresh = self._fresh
-        for number, job in fresh.items():
-            assert self.jobs[number] is job, job
-            assert job.state != DEAD, job
         for function, results in self._kept.items():
             results.check_all(function)
             self._check_lanes(results)
         there = sum(results.there for results in self._kept.values())
-        assert there == sum(job.state != DEAD and job.run is not None for job in self.jobs.values()), there
+        assert there == len(kept_jobs) - len(fresh), there
         for function, shelf in self._dead.items():
             self._check_shelf(shelf)
             for job in shelf.jobs.values():
@@ -443,7 +466,8 @@ class EndedJobs:
                 assert self.jobs[number] is job, job
                 assert job.state == DEAD, job
                 assert number not in self.own.jobs, job
-        named = sum(job.key is not None for number, job in self.jobs.items() if number not in fresh)
+        named = sum(job.key is not None for job in self.jobs.values())
+        named -= sum(job.key is not None for job in fresh)
         assert len(self._names) == named, (len(self._names), named)
 
     def _check_shelf(self, shelf: Shelf) -> None:

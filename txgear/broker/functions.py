@@ -125,6 +125,7 @@ class Functions:
         nothing back any more stays until L{drop_throttle}.
         """
         policy = function.policy = self.policies.policy_for(function.name)
+        function.judge()
         function.arrange_lanes()
         self.short.pop(function.name, None)
         if policy is not None and (policy.concurrency or policy.rate):

@@ -599,16 +599,8 @@ class Lifecycle:
 
     def done(self, job: Job, now: float, result: Data) -> None:
         """The job is done, and what its policy says is kept of it: the same as with L{finish}."""
-        policy = job.function.policy or CLASSIC
-        bounds = policy.results
-        if (
-            job.history is not None
-            or bounds is None
-            or bounds.keep <= policy.unique_for
-            or 0 < bounds.bytes < len(result)
-            or not job.background
-            or self._persistence.keeps
-        ):
+        seconds = job.function.keeps
+        if not seconds or job.history is not None or not job.background or self._persistence.keeps:
             self.finish(job, DONE, now, result)
             return
         # As in finish, where nearly each that is kept in memory only is asked for what it cannot have.
@@ -619,7 +611,7 @@ class Lifecycle:
         counts.ended = now
         job.state = TO_ENDED[DONE][job.state]
         self._table.remove(job)
-        self._archive.keep_result(job, bounds, bounds.keep, last, now)
+        self._archive.keep_done(job, seconds, last, now)
 
     def end(self, job: Job, outcome: int, now: float, result: Data = b"", reason: str = "") -> None:
         """The job is over, and nothing is kept of it; the same as with L{finish}."""

@@ -18,15 +18,16 @@ class Bucket:
     fills.
 
     @ivar rate: how fast tokens come, and how many it holds; C{None} for no bound.
-    @ivar full: when it will be full, by the server's time; minus infinity where it is.
+    @ivar full: when it will be full, by the server's time, or when it was; without a rate it means nothing.
+    @ivar interval: seconds in which a token comes; 0.0 without a rate.
+    @ivar slack: seconds in which all come that it holds but one; 0.0 without a rate.
     """
 
-    __slots__ = ("_interval", "_slack", "full", "rate")
+    __slots__ = ("full", "interval", "rate", "slack")
 
     def __init__(self) -> None:
         self.rate: Rate | None = None
-        # Of the rate: seconds for a token, and for all that it holds but one.
-        self._interval = self._slack = 0.0
+        self.interval = self.slack = 0.0
         self.full = -inf
 
     def take(self, now: float) -> bool:
@@ -35,12 +36,12 @@ class Bucket:
             return True
         full = self.full
         if full <= now:
-            self.full = now + self._interval
+            self.full = now + self.interval
         # As in opens, which is one call more on the way of each submit.
-        elif now < full - self._slack:
+        elif now < full - self.slack:
             return False
         else:
-            self.full = full + self._interval
+            self.full = full + self.interval
         return True
 
     def tokens(self, rate: Rate, now: float) -> int:
@@ -57,7 +58,7 @@ class Bucket:
 
     def opens(self) -> float:
         """When the next token is there, by the server's time; it may be over."""
-        return -inf if self.rate is None else self.full - self._slack
+        return -inf if self.rate is None else self.full - self.slack
 
     def started(self, now: float) -> bool:
         """
@@ -65,12 +66,10 @@ class Bucket:
 
         @return: whether there is another.
         """
-        if self.rate is None:
-            return True
-        full = self.full
         # Without max, which is a call more for each job.
-        self.full = full = (now if full < now else full) + self._interval
-        return full - self._slack <= now
+        full = self.full
+        self.full = full = (now if full < now else full) + self.interval
+        return full - self.slack <= now
 
     def set_rate(self, rate: Rate | None, now: float) -> None:
         """Let this rate hold from now on; tokens that are missing stay so, and come at the new rate."""
@@ -82,8 +81,8 @@ class Bucket:
             missing = max(self.full - now, 0.0) / self.rate.interval
             self.full = now + min(missing, rate.burst) * rate.interval
         self.rate = rate
-        self._interval = 0.0 if rate is None else rate.interval
-        self._slack = 0.0 if rate is None else (rate.burst - 1) * rate.interval
+        self.interval = 0.0 if rate is None else rate.interval
+        self.slack = 0.0 if rate is None else (rate.burst - 1) * rate.interval
 
     def refill(self, now: float) -> None:
         """Forget when the bucket was to be full, if it is by now."""

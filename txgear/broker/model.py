@@ -315,15 +315,21 @@ class Function:
     @ivar bytes: of the workloads of all its jobs.
     @ivar kept: how many jobs have ended and are still known.
     @ivar names_stay: whether the uniques of some of these may be taken by settings of their own.
+    @ivar asks: whether its policy or an operator has each submit looked at, as L{judge} has found.
+    @ivar times: whether its policy bounds the time that a worker has for a job.
+    @ivar keeps: for how many seconds the result of each job is kept, where its policy says no more of that;
+        0.0 otherwise.
     @ivar counts: what its jobs are counted in; others may be as well.
     """
 
     __slots__ = (
+        "asks",
         "bytes",
         "counts",
         "created",
         "delayed",
         "due",
+        "keeps",
         "kept",
         "lanes",
         "later",
@@ -335,6 +341,7 @@ class Function:
         "sleepers",
         "throttle",
         "throttled",
+        "times",
         "woken",
         "workers",
     )
@@ -362,6 +369,23 @@ class Function:
         self.bytes = 0
         self.kept = 0
         self.names_stay = False
+        self.asks = self.times = False
+        self.keeps = 0.0
+
+    def judge(self) -> None:
+        """
+        Its policy or L{max_queued} has changed: note what is to be done for each job, so that nearly each has
+        one look for it.
+        """
+        policy, self.keeps = self.policy, 0.0
+        self.asks = self.max_queued is not None
+        self.times = False
+        if policy is not None:
+            self.asks |= bool(policy.unique_for or policy.expires or policy.max_queue or policy.max_bytes)
+            self.times = bool(policy.timeout or policy.lease)
+            bounds = policy.results
+            if bounds is not None and bounds.keep > policy.unique_for and not (bounds.jobs or bounds.bytes):
+                self.keeps = bounds.keep
 
     @property
     def total(self) -> int:
@@ -389,6 +413,11 @@ class Function:
         """For how many seconds that job has been ready; 0.0 where none is."""
         since = self.waiting_since
         return max(now - since, 0.0) if since else 0.0
+
+    @property
+    def holds_names(self) -> bool:
+        """Whether the unique of one of its jobs that is done may be taken still."""
+        return self.kept > 0 and (self.names_stay or (self.policy is not None and self.policy.unique_for > 0))
 
     @property
     def paused(self) -> bool:

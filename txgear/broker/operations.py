@@ -425,6 +425,7 @@ class Operations:
 
     def _limit(self, function: Function, limits: tuple[int, int, int]) -> None:
         function.max_queued = limits if any(limits) else None
+        function.judge()
         self._functions.forget_if_unused(function)
 
     def put_in_force(self, value: StoredValue, now: float) -> None:

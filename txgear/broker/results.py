@@ -9,7 +9,7 @@ run, and can be taken out of it at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -48,23 +48,26 @@ class Results(Counted):
     def count(self) -> int:
         return self.there + self.rows
 
-    def add(self, job: Job, until: float) -> None:
+    def add(self, jobs: Collection[Job]) -> None:
         """
-        One more, which has just ended; its size is to stay as it is.
-
-        @param until: when it is to be forgotten, by the server's time.
+        Some more, which have just ended, one after the other; their sizes are to stay as they are, and their
+        C{due} says when they are to be forgotten.
         """
         runs = self._runs
         run = runs[-1] if runs else None
-        if run is None or until < run.last or len(run.jobs) >= RUN:
-            run = Run()
-            runs.append(run)
-            self._due.add(run, until)
-        run.jobs[job.number] = job
-        run.last = job.due = until
-        job.run = run
-        self.there += 1
-        self.bytes += job.size
+        size = 0
+        for job in jobs:
+            until = job.due
+            if run is None or until < run.last or len(run.jobs) >= RUN:
+                run = Run()
+                runs.append(run)
+                self._due.add(run, until)
+            run.jobs[job.number] = job
+            run.last = until
+            job.run = run
+            size += job.size
+        self.there += len(jobs)
+        self.bytes += size
 
     def remove(self, job: Job) -> None:
         """One less, which is here and in memory: it waits for no time any more."""
@@ -96,8 +99,7 @@ class Results(Counted):
             self._due.discard(run)
         self._runs.clear()
         counted, self.there = self.bytes, 0
-        for job in jobs:
-            self.add(job, job.due)
+        self.add(jobs)
         self.bytes = counted
 
     def check_all(self, function: Function) -> None:

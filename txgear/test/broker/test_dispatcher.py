@@ -373,6 +373,14 @@ class ThrottleTests(DispatcherTestCase):
         self.dispatcher.throttle_due(function, self.now)
         self.assertEqual(self.take_all(worker), jobs[1:])
 
+    def test_while_there_are_tokens_nothing_is_held_back(self) -> None:
+        function = self.set(rate={"jobs": "1/s", "burst": 3})
+        worker, jobs = self.worker(), [self.put() for _ in range(3)]
+        self.assertEqual([self.take(worker), self.take(worker)], jobs[:2])
+        self.assertEqual((function.throttled, function.due), (False, 0.0))
+        self.assertIs(self.take(worker), jobs[2])
+        self.assertEqual((function.throttled, function.due), (True, 1001.0))
+
     def test_one_that_is_forgotten_when_its_time_has_come(self) -> None:
         function = self.set(rate="1/s")
         worker = self.worker()

@@ -336,6 +336,30 @@ class FreshTests(EndedJobsTestCase):
         self.ended.check()
         self.assertEqual(self.ended.next_due(), 60.5)
 
+    def test_each_has_its_time(self) -> None:
+        """Whichever has ended first, and whether or not anybody has looked."""
+        late, soon = self.job(), self.job()
+        self.ended.keep(late, 60.5)
+        self.ended.keep(soon, 20.5)
+        self.ended.check()
+        self.assertEqual(self.ended.next_due(), 20.5)
+        self.assertIsNone(self.ended.pop_due(20.0))
+        for now, job in ((20.5, soon), (60.5, late)):
+            self.assertIs(self.ended.pop_due(now), job)
+            self.ended.remove(job)
+            self.ended.check()
+        self.assertIsNone(self.ended.pop_due(100.0))
+
+    def test_of_several_functions(self) -> None:
+        other = Function(b"g")
+        jobs = [self.job(), self.job(), self.job()]
+        jobs[1].function = other
+        for job in jobs:
+            self.ended.keep(job, 60.5)
+        self.assertEqual(list(self.ended.results(self.function).in_order()), [jobs[0], jobs[2]])
+        self.assertEqual(list(self.ended.results(other).in_order()), [jobs[1]])
+        self.ended.check()
+
     def test_those_that_leave_the_memory_before(self) -> None:
         """With others that do, and are on their shelves."""
         others = [self.put(3, unique=b"u"), self.put(4, DEAD)]

@@ -42,6 +42,9 @@ class DoneTests(BrokerTestCase):
         return bytes(job.workload), job.due - self.fixture.now, history_of(job).complete
 
     def test_its_result(self) -> None:
+        self.assertEqual(self.done(results=60), (b"done", 60.0, True))
+
+    def test_a_result_for_which_there_is_just_room(self) -> None:
         self.assertEqual(self.done(results={"keep": 60, "bytes": 4}), (b"done", 60.0, True))
 
     def test_a_result_that_is_too_large(self) -> None:

@@ -224,6 +224,42 @@ class FunctionTests(SynchronousTestCase):
         self.add()
         self.assertEqual(self.refusal(), "Job queue is full: max_queue is 2")
 
+    def judged(self, **settings: object) -> tuple[bool, bool, float]:
+        self.function.policy = CLASSIC.with_settings(settings)
+        self.function.judge()
+        return self.function.asks, self.function.times, self.function.keeps
+
+    def test_what_is_to_be_done_for_each_job(self) -> None:
+        self.assertEqual(self.judged(retries=3, rate={"jobs": "1/s"}), (False, False, 0.0))
+        for settings in ({"max_queue": 2}, {"max_bytes": 2}, {"expires": 3}):
+            self.assertEqual(self.judged(**settings), (True, False, 0.0))
+        self.assertEqual(self.judged(timeout=3), (False, True, 0.0))
+        self.assertEqual(self.judged(lease=3), (False, True, 0.0))
+        self.assertEqual(self.judged(results="60s"), (False, False, 60.0))
+        self.assertEqual(self.judged(results="60s", unique_for=59), (True, False, 60.0))
+        self.assertEqual(self.judged(results="60s", unique_for=60), (True, False, 0.0))
+        self.assertEqual(self.judged(results={"keep": "60s", "jobs": 5}), (False, False, 0.0))
+        self.assertEqual(self.judged(results={"keep": "60s", "bytes": 5}), (False, False, 0.0))
+        self.function.max_queued = (1, 0, 2)
+        self.assertEqual(self.judged(), (True, False, 0.0))
+        self.function.policy = self.function.max_queued = None
+        self.function.judge()
+        self.assertEqual((self.function.asks, self.function.times, self.function.keeps), (False, False, 0.0))
+
+    def test_whether_those_that_are_done_have_uniques(self) -> None:
+        self.assertFalse(self.function.holds_names)
+        self.function.kept = 1
+        self.assertFalse(self.function.holds_names)
+        self.function.policy = CLASSIC.with_settings({"results": "60s"})
+        self.assertFalse(self.function.holds_names)
+        self.function.names_stay = True
+        self.assertTrue(self.function.holds_names)
+        self.function.names_stay = False
+        self.function.policy = CLASSIC.with_settings({"unique_for": 5})
+        self.assertTrue(self.function.holds_names)
+        self.function.kept = 0
+        self.assertFalse(self.function.holds_names)
+
 
 class ClientsTests(SynchronousTestCase):
     """Those who wait for a job."""

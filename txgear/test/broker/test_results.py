@@ -25,7 +25,8 @@ class ResultsTests(SynchronousTestCase):
         self.number += 1
         job = make_job(self.function, self.number, workload=b"w" * size)
         job.state = DONE
-        self.results.add(job, until)
+        job.due = until
+        self.results.add((job,))
         self.results.check_all(self.function)
         return job
 
