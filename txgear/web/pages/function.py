@@ -36,6 +36,7 @@ from txgear.policies import CLASSIC
 from txgear.protocol.constants import PRIORITIES
 from txgear.protocol.textlines import text
 from txgear.quantities import byte_words
+from txgear.server import clusterstate
 from txgear.server.figurehistory import FigureHistory
 from txgear.server.figureseries import SPANS
 from txgear.web.answers import Problem
@@ -137,6 +138,7 @@ class FunctionView(View):
             "maxqueue": {"high": high, "normal": normal, "low": low} if self.may(MAXQUEUE, name) else None,
             "may_submit": self.may(SUBMIT, name),
             "priorities": PRIORITY_NAMES,
+            "others": clusterstate.not_listed(self.server, self.peer),
         }
 
     # What there is to say, and to do

@@ -16,6 +16,7 @@ from txgear.broker.model import Function, Peer
 from txgear.broker.rights import DROP, METRICS, PEERS, SETTINGS
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.protocol.textlines import text
+from txgear.server import clusterstate
 from txgear.server.figureseries import SPANS
 from txgear.web.api.functionlist import (
     FunctionList,
@@ -103,7 +104,12 @@ class Overview(View):
             path = self._path(sort=sort) if sort else ""
             order = ("ascending" if sort == "name" else "descending") if sort == query.sort else ""
             heads.append({"label": label, "path": path, "order": order, "is_number": is_number})
-        return {"query": query, "heads": heads, "all": "/" if query.function else ""}
+        return {
+            "query": query,
+            "heads": heads,
+            "all": "/" if query.function else "",
+            "others": clusterstate.not_listed(self.server, self.peer),
+        }
 
     def _path(self, **changes: Any) -> str:
         """The path of another page of this list, the first one if nothing else is said."""

@@ -16,6 +16,7 @@ from txgear.protocol.textlines import text
 from txgear.server.elsewhere import Elsewhere
 from txgear.server.figureseries import SPANS
 from txgear.stores.memory import MemoryStore
+from txgear.test.support.clusterview import FakeCluster, server_shown
 from txgear.test.support.elsewhere import FakeElsewhere
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture
@@ -80,6 +81,15 @@ class FunctionTestCase(WebTestCase):
         client.ask_web("GET", path, {**self.headers, "Accept": "text/event-stream"})
         self.clock.pump([0] * 3)
         return client
+
+
+class ClusterTests(FunctionTestCase):
+    def test_whose_figures_these_are(self) -> None:
+        self.submit()
+        self.assertNotIn("this server's own", self.page())
+        self.server.cluster = FakeCluster(server_shown("a", 1, own=True), server_shown("b", 2))
+        told = "All figures here are this server's own. Not in them: the jobs of <bdi>b</bdi>"
+        self.assertIn(told, self.page())
 
 
 class PageTests(FunctionTestCase):

@@ -10,6 +10,7 @@ from txgear.policies import Policies, Policy, Retries
 from txgear.protocol.constants import WORK_COMPLETE, WORK_FAIL
 from txgear.server.setup import PortShown
 from txgear.stores.memory import MemoryStore
+from txgear.test.support.clusterview import FakeCluster, server_shown
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web.api import functionlist
@@ -130,6 +131,15 @@ class WrongTests(OverviewTestCase):
         self.submit(b"f")
         self.clock.advance(60)
         self.assertIn("1 job waits", self.page())
+
+
+class ClusterTests(OverviewTestCase):
+    def test_whose_figures_these_are(self) -> None:
+        self.assertNotIn("this server's own", self.page())
+        other = server_shown("b", 2, address="b.example:4730")
+        self.server.cluster = FakeCluster(server_shown("a", 1, own=True), other)
+        told = "the jobs of <bdi>b</bdi> at <bdi>b.example:4730</bdi> (12 queued, 3 running).</p>"
+        self.assertIn(f"All figures here are this server's own. Not in them: {told}", self.page())
 
 
 class CardTests(OverviewTestCase):
