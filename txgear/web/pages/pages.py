@@ -141,6 +141,7 @@ class Pages:
             "identity": None,
             "signed_in": False,
             "sign_in": None,
+            "as_another": None,
             "note": None,
         }
         cookies: list[str] = []
@@ -169,6 +170,7 @@ class Pages:
             "identity": None if peer.tenant is None else peer.tenant.name,
             "signed_in": request.session is not None,
             "sign_in": self.sign_in_path(request),
+            "as_another": self._as_another(request),
             "form_field": Markup('<input type="hidden" name="{}" value="{}">').format(
                 TOKEN, self.forms.token(request, visitor)
             ),
@@ -180,10 +182,12 @@ class Pages:
 
     def sign_in_path(self, request: WebRequest) -> str | None:
         """Where who asks could say who that is; C{None} where that is known, or nobody wants to know."""
-        if not self._is_unknown(request):
-            return None
-        to = path_of(request) if request.method in (b"GET", b"HEAD") else "/"
-        return f"{SIGN_IN}?next={quote(to, safe='/')}"
+        return _sign_in(request) if self._is_unknown(request) else None
+
+    def _as_another(self, request: WebRequest) -> str | None:
+        """Where who is known by an address or a certificate could say to be somebody else."""
+        is_known = request.peer.tenant is not None and request.session is None
+        return _sign_in(request) if is_known and self.web.sessions.possible else None
 
     def _is_unknown(self, request: WebRequest) -> bool:
         return self.web.sessions.possible and self.server.guard.login_of(request.peer) is UNKNOWN
@@ -304,6 +308,12 @@ def page(path: str, endpoint: Callable[..., Any]) -> Route:
 def act(path: str, endpoint: Callable[..., Any]) -> Route:
     """The route of what a page's forms are sent to."""
     return Route("POST", path, endpoint, types=(), page=True)
+
+
+def _sign_in(request: WebRequest) -> str:
+    """The address of the sign-in that leads back to what is asked."""
+    to = path_of(request) if request.method in (b"GET", b"HEAD") else "/"
+    return f"{SIGN_IN}?next={quote(to, safe='/')}"
 
 
 def _written_note(text: str) -> str:

@@ -218,6 +218,22 @@ class LeadTests(SignInTestCase):
         self.assertIn(b"here", page.body)
         self.assertNotIn(b"Sign", page.body)
 
+    def test_whose_address_may_too_little(self) -> None:
+        """Whoever has a token as well is led from what was refused to the sign-in, and back."""
+        link = b'href="/sign-in?next=/settings">Sign in as somebody else</a>'
+        self.set_rules('[[access]]\nidentities = ["here"]\ndeny = ["settings"]\n')
+        here = Browser(self, "192.0.2.1")
+        page = here.ask("GET", "/settings")
+        self.assertEqual(page.status, 403)
+        self.assertIn(link, page.body)
+        self.assertNotIn(b"Sign", here.ask("GET", "/jobs/H:none:1").body, "it is not there for anybody")
+        form = here.ask("GET", "/sign-in?next=/settings")
+        self.assertEqual(form.status, 200)
+        here.sign_in(self.guest, "/settings")
+        page = here.ask("GET", "/settings")
+        self.assertEqual(page.status, 403)
+        self.assertNotIn(b"Sign in", page.body, "who has signed in signs out first")
+
     def test_nobody_may_look(self) -> None:
         self.set_rules(NOBODY)
         page = self.browser.ask("GET", "/")
