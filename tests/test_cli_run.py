@@ -395,6 +395,7 @@ def test_check_finds_mistakes_of_the_code(folder: Path) -> None:
         folder,
         """
 servers = ["gear 1"]
+path = [".", "nowhere"]
 [group.a]
 modules = ["jobs"]
 functions = ["no_such"]
@@ -418,6 +419,7 @@ functions = ["reverse"]
     for line, words in zip(
         lines,
         (
+            "path: there is no folder ",
             "servers: ",
             "group a: no function matches 'no_such'; there are reverse, later",
             "group b: ZeroDivisionError: division by zero",

@@ -213,7 +213,10 @@ def listen(
         ) from error
     except Exception as error:
         # Endpoints, others' above all, raise what they like where a string makes no sense.
-        raise ConfigurationError(f"cannot listen on {where}: {error}") from error
+        text = str(error)
+        if text.startswith("Unknown endpoint type"):
+            text += "; of a host whose name has no dot the address is wanted"
+        raise ConfigurationError(f"cannot listen on {where}: {text}") from error
 
 
 def _check_endpoint(endpoint: str, reactor: Any) -> None:

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from twisted.internet.task import Clock
 
@@ -34,6 +35,10 @@ def check_runtime(table: RuntimeTable) -> int:
     @return: the exit status.
     """
     check = _Check()
+    for folder in table.path:
+        with check.of("path"):
+            if not Path(folder).is_dir():
+                raise ConfigurationError(f"there is no folder {folder}")
     use_path(table.path)
     with check.of("servers"):
         _check_servers(table)

@@ -151,6 +151,7 @@ class ListenTests(SynchronousTestCase):
             ("tcp:port=abc", "cannot listen on tcp:port=abc: 'abc' is no port from 0 to 65535"),
             ("unix:/nosuch/s", "cannot listen on unix:/nosuch/s: there is no folder /nosuch"),
             ("ssl:1:privateKey=/nosuch/k", "No such file or directory: /nosuch/k"),
+            ("gear:4780", "'gear'; of a host whose name has no dot the address is wanted"),
         ):
             error = self.assertRaises(
                 ConfigurationError,
