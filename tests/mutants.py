@@ -314,7 +314,7 @@ MUTANTS: Final = (
         "broker/operations.py",
         "            dead = [job for job in found if job.place <= min(up_to, last)]\n",
         "            dead = [job for job in found if job.place <= up_to]\n",
-        "broker.test_operations",
+        "broker.test_operations_stored",
     ),
     Mutant(
         "a great many are taken in to be forgotten, and are not",
@@ -1916,7 +1916,7 @@ MUTANTS: Final = (
         "web/web.py",
         'request.takes_session = page or method in ("GET", "HEAD")',
         "request.takes_session = True",
-        "web.pages.test_sessions",
+        "web.pages.test_sessions_open",
     ),
     Mutant(
         "a session counts for what another web site loads",
@@ -1930,14 +1930,14 @@ MUTANTS: Final = (
         "web/sessions.py",
         "len(found) != 1 or ",
         "not found or ",
-        "web.pages.test_sessions",
+        "web.pages.test_sessions_open",
     ),
     Mutant(
         "a form of another session will do",
         "web/pages/forms.py",
         'self._sign("form of a session", request.session.id)',
         'self._sign("form of a session", "")',
-        "web.pages.test_sessions",
+        "web.pages.test_sessions_open",
     ),
     Mutant(
         "a form needs no token",
@@ -1972,7 +1972,7 @@ MUTANTS: Final = (
         "web/sessions.py",
         "                stream.session_over()",
         "                pass",
-        "web.pages.test_sessions",
+        "web.pages.test_sessions_open",
     ),
     Mutant(
         "a page by another name says who asks",
@@ -2029,14 +2029,14 @@ MUTANTS: Final = (
         "worker/connection.py",
         "self.answered + self.asked + 1, self._newest[1] + 1",
         "self.answered + 1, self._newest[1] + 1",
-        "worker.test_worker_away",
+        "worker.test_worker_away_results",
     ),
     Mutant(
         "a job is offered again of which a part may be lost",
         "worker/connection.py",
         "            if job.attempt and self.was_read(job.parts_read) and job not in self._given:\n",
         "            if job.attempt and job not in self._given:\n",
-        "worker.test_worker_away",
+        "worker.test_worker_away_results",
     ),
     Mutant(
         "a job that was never begun is kept while the server is away",

@@ -86,7 +86,8 @@ class Client(Service):
             C{[address]:port}, or endpoint objects: a list, which is tried in its order, or one text with
             commas between them, and what is asked is spread over them. Names are resolved anew at each
             attempt.
-        @param client_id: what the server's list of connections calls this client.
+        @param client_id: what the server's list of connections calls this client, up to 127 bytes without
+            white space.
         @param tls: C{True}, or a L{ClientTLS<txgear.security.clienttls.ClientTLS>} that says how: speak TLS
             with all servers. C{tls:host:port} says so by itself.
         @param token: logs in at the servers, C{txg_...}. What is asked fails with L{AccessDenied} when
@@ -144,12 +145,14 @@ class Client(Service):
         """
         Submit a job and wait for its result.
 
-        @param workload: what the worker gets.
-        @param unique: submits of one function with the same unique, while the
+        @param function: its name, 1 to 8191 bytes without a NUL. Text is sent as UTF-8, here and below.
+        @param workload: what the worker gets; the whole packet has C{max_packet} bytes at the most.
+        @param unique: up to 64 bytes. Submits of one function with the same unique, while the
             job has not ended, share one job; C{-} makes the workload the unique.
         @param priority: C{HIGH}, C{NORMAL} or C{LOW}, among jobs that wait.
-        @param reducer: the function to which a partition worker gives the parts.
-        @param timeout: seconds from now after which it fails with L{JobTimeout};
+        @param reducer: the function to which a partition worker gives the parts, 1 to 64 bytes. Such a job
+            has C{NORMAL} priority and no policy.
+        @param timeout: seconds from now, 0 or more, after which it fails with L{JobTimeout};
             none by default. The job goes on at the server.
         @param resend: send the job again when the connection goes down before
             its result is there. It may run twice then.
@@ -158,7 +161,8 @@ class Client(Service):
             its function: C{retries}, C{backoff}, C{dead}, C{timeout}, C{lease}, C{expires},
             C{results} and C{unique_for}, as in the server's file: C{{"retries": 5, "backoff": "30s"}}.
             A server that is not one of this project's has none: the job fails with L{MissingAbility}.
-        @return: the job, which gives its handle, its result, and what the worker sends before.
+        @return: the job, which gives its handle, its result, and what the worker sends before. What it fails
+            with, L{ClientJob.result} says.
         @raise ValueError: an argument that the protocol cannot carry, or a negative timeout.
         @raise TypeError: an argument of a wrong type.
         """
@@ -332,6 +336,7 @@ class Client(Service):
         Ask after a job by its unique, whatever its function: one server after
         the other, until one knows it.
 
+        @param unique: 1 to 64 bytes.
         @return: as for L{status}; servers older than gearmand 1.0 refuse with L{ServerError}.
         @raise ValueError: it is empty, too long, or holds a NUL.
         @raise TypeError: it is neither text nor bytes.
@@ -355,12 +360,12 @@ class Client(Service):
         @param wait: wait for the end of a job that has not ended. Where a connection is lost,
             the wait goes on over the next one; it fails when a server that may have the job
             cannot be reached for C{connect_timeout} seconds.
-        @param timeout: seconds from now after which it fails with L{JobTimeout}; none by default.
+        @param timeout: seconds from now, 0 or more, after which it fails with L{JobTimeout}; none by default.
         @return: fires with a L{Result}, whatever its outcome is; fails with
-            L{ResultUnavailable} when the server cannot tell at present, with L{MissingAbility}
-            when a server is not one of this project's, with L{NotConnected} when one could not be
-            asked, and with neither of these where another one knows the job. Cancelling it gives
-            the question up.
+            L{ResultUnavailable} when the server cannot tell at present. With L{AccessDenied} when a server
+            does not tell this client, with L{MissingAbility} when one is not of this project's, and with
+            L{NotConnected} when one could not be asked: not where another server knows the job.
+            Cancelling it gives the question up.
         @raise ValueError: no server gives such a handle, or the timeout is negative.
         @raise TypeError: an argument of a wrong type.
         """
@@ -374,7 +379,9 @@ class Client(Service):
         Do what L{fetch} does, for a job by its unique: the one that has not ended, if there is one,
         otherwise the one that ended last.
 
+        @param unique: 1 to 64 bytes.
         @param function: its function; without one, the newest job with this unique that is found.
+        @return: as for L{fetch}.
         @raise ValueError: the unique is empty, too long, holds a NUL, or is C{-}: each
             workload has one of its own then, and the job is asked for by its handle. Or the
             function is no function's name, or the timeout is negative.

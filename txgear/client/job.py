@@ -83,8 +83,9 @@ class ClientJob(Request):
         It fails with L{JobRaised} when the worker raised an exception, with
         L{JobFailed} when the job failed otherwise, with L{JobLost} when the
         connection went down, with L{JobTimeout} when the caller's deadline
-        passed, with L{ServerError} when the server refused the job, and with
-        L{NotConnected} when it could not be sent.
+        passed, with L{ServerError} when the server refused the job (L{AccessDenied}: this client
+        may not submit it), with L{MissingAbility} when no server takes the settings that it has,
+        with L{NotConnected} when it could not be sent, and with C{CancelledError} after L{cancel}.
 
         Cancelling it does what L{cancel} does.
         """

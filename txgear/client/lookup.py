@@ -84,7 +84,8 @@ class Lookup:
         @param question: makes the question, anew for each server.
         @param server: the only server to ask; all of them where it is C{None}.
         @return: fires with the answer of a server that knows the job, or with that of the last one that
-            does not; fails with L{NotConnected} or L{MissingAbility} where no answer is to be believed.
+            does not; fails with L{NotConnected}, L{AccessDenied} or L{MissingAbility} where no answer is to
+            be believed, and as soon as a server answers with another error, with that.
             Cancelling it gives the question up.
         """
         return Deferred.fromCoroutine(self._find(question, server))

@@ -99,14 +99,15 @@ class Worker(Service):
             C{unix:/path}), or C{host}, C{host:port}, an address,
             C{[address]:port}, or endpoint objects. Names are resolved anew at
             each attempt.
-        @param concurrency: how many jobs run at once, those of all servers together.
-        @param client_id: what the server's list of workers calls this one.
+        @param concurrency: how many jobs run at once, those of all servers together: 1 or more.
+        @param client_id: what the server's list of workers calls this one, up to 127 bytes without white
+            space.
         @param id: what txgear's servers call it, where that is another name; without C{client_id} it stands
             for that as well.
         @param key: by which txgear's servers know the worker again after a lost connection, 32 hexadecimal
             digits; by default it makes one. It is secret: whoever has it can say that the worker is gone.
         @param group: the name of those that are like it, for txgear's servers to show.
-        @param runtime: the key of the supervisor that has started it.
+        @param runtime: the key of the supervisor that has started it, of the same form; empty for none.
         @param tls: C{True}, or a L{ClientTLS<txgear.security.clienttls.ClientTLS>} that says how: speak TLS
             with all servers. C{tls:host:port} says so by itself.
         @param token: logs in at the servers, C{txg_...}. One that refuses it is tried again, after a minute
@@ -122,12 +123,12 @@ class Worker(Service):
         @param in_thread: runs a blocking function, given it and its job, and
             returns a Deferred; by default in a pool of C{concurrency} threads
             of the worker's own.
-        @param most_jobs: after so many jobs the worker stops by itself; C{None} for never. A server that
-            takes long to answer may give it one more. It counts anew when it is started again.
+        @param most_jobs: after so many jobs, 1 or more, it stops by itself; C{None} for never. A server
+            that takes long to answer may give it one more. It counts anew when it is started again.
         @param tracing: has the calls of functions traced; a L{Tracing<txgear.tracing.Tracing>} does it with
             OpenTelemetry.
-        @raise ValueError: a server is not understood, or there is none, a number makes no sense, a file
-            of TLS cannot be used, or the token has not the form of one.
+        @raise ValueError: a server is not understood, or there is none, a number makes no sense, a name
+            cannot be sent, a file of TLS cannot be used, or the token or a key has not the form of one.
         @raise TypeError: an argument of a wrong type.
         """
         found = server_list(reactor, servers, tls)
@@ -191,6 +192,7 @@ class Worker(Service):
         Where it raises anything else, the client gets the exception's text and traceback, and the log has all
         of it.
 
+        @param name: 1 to 8191 bytes without a NUL; text is sent as UTF-8.
         @param timeout: seconds that a job may take; after that the server gives it
             to another worker, and this one gives it up. Servers take any time
             under a second for a second.

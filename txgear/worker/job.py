@@ -142,7 +142,9 @@ class WorkerJob:
         """
         Send a part of the result ahead. The result itself does not repeat it.
 
+        @param data: text is sent as UTF-8.
         @raise ValueError: it does not fit a packet.
+        @raise TypeError: it is neither text nor bytes.
         """
         self._send_part(WORK_DATA, data)
 
@@ -150,12 +152,19 @@ class WorkerJob:
         """
         Send a warning; the job goes on.
 
+        @param data: text is sent as UTF-8.
         @raise ValueError: it does not fit a packet.
+        @raise TypeError: it is neither text nor bytes.
         """
         self._send_part(WORK_WARNING, data)
 
     def set_status(self, numerator: int, denominator: int) -> None:
-        """Report the job's progress: C{numerator} of C{denominator}."""
+        """
+        Report the job's progress: C{numerator} of C{denominator}, whole numbers. Clients in C read them into
+        32 bits.
+
+        @raise TypeError: one is no number.
+        """
         chunks = self.packet(WORK_STATUS, [self.handle, b"%d" % numerator], b"%d" % denominator)
         if self.from_thread is None:
             self.send(chunks)

@@ -17,11 +17,11 @@ from txgear.test.support.broker import (
     BrokerFixture,
     BrokerTestCase,
     DurableBrokerTestCase,
-    FakeJournal,
     FakeRights,
     record,
 )
 from txgear.test.support.clock import START
+from txgear.test.support.fakejournal import FakeJournal
 
 KEY = "ab" * 16
 GRACE = 10.0

@@ -12,8 +12,9 @@ from txgear.broker.states import DELAYED, QUEUED
 from txgear.errors import ArgumentTooLarge, QueueError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, NOOP
-from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase
 from txgear.test.support.clock import START
+from txgear.test.support.fakejournal import FakeJournal
 
 
 class LimitsTestCase(BrokerTestCase):

@@ -31,7 +31,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.test.support.absentworkers import AbsentWorkers
-from txgear.test.support.broker import FakeJournal, FakeOutbox, Heard, overflowed, queued
+from txgear.test.support.broker import FakeOutbox, Heard, overflowed, queued
 from txgear.test.support.clock import START
 from txgear.test.support.extras import (
     RuleBasedStateMachine,
@@ -41,6 +41,7 @@ from txgear.test.support.extras import (
     run_machine,
     st,
 )
+from txgear.test.support.fakejournal import FakeJournal
 from txgear.test.support.model import BrokerModel
 from txgear.test.support.model_jobs import ModelJob
 

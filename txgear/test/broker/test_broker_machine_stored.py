@@ -37,9 +37,10 @@ from txgear.test.broker.test_broker_machine import (
     BrokerMachine,
     drawn_from,
 )
-from txgear.test.support.broker import FakeJournal, overflowed
+from txgear.test.support.broker import overflowed
 from txgear.test.support.clock import START
 from txgear.test.support.extras import initialize, invariant, rule, run_machine
+from txgear.test.support.fakejournal import FakeJournal
 from txgear.test.support.model import BrokerModel
 from txgear.test.support.model_jobs import ModelJob
 

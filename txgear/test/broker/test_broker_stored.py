@@ -7,8 +7,9 @@ from txgear.broker.records import JobUpdate
 from txgear.broker.states import DELAYED, QUEUED, RUNNING
 from txgear.errors import QueueError
 from txgear.protocol.constants import NORMAL
-from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, FakeJournal
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 from txgear.test.support.clock import START
+from txgear.test.support.fakejournal import FakeJournal
 
 
 class NumberTests(DurableBrokerTestCase):

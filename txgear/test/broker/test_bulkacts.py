@@ -32,7 +32,8 @@ from txgear.broker.walks import PAGE
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, NORMAL
-from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeJournal, FakeRights
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeRights
+from txgear.test.support.fakejournal import FakeJournal
 
 
 class BulkActsTestCase(BrokerTestCase):

@@ -18,8 +18,9 @@ from txgear.protocol.constants import (
     WORK_FAIL,
     WORK_STATUS,
 )
-from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase
 from txgear.test.support.clock import START
+from txgear.test.support.fakejournal import FakeJournal
 
 
 class AttemptsTestCase(BrokerTestCase):

@@ -7,8 +7,9 @@ from math import inf
 from txgear.broker.model import Job
 from txgear.broker.states import CANCELLED, DELAYED, DONE, EXPIRED, PAGED, QUEUED, RUNNING, STORING
 from txgear.protocol.constants import WORK_FAIL
-from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase
 from txgear.test.support.clock import START
+from txgear.test.support.fakejournal import FakeJournal
 
 
 class ExpiryTests(BrokerTestCase):

@@ -26,7 +26,8 @@ from txgear.broker.timers import Timers
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 from txgear.policies import FAIL
 from txgear.protocol.constants import LOW, NORMAL
-from txgear.test.support.broker import FakeJournal, make_job
+from txgear.test.support.broker import make_job
+from txgear.test.support.fakejournal import FakeJournal
 
 
 class KeptTestCase(SynchronousTestCase):

@@ -27,8 +27,9 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import request, response
-from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeJournal
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase
 from txgear.test.support.clock import START
+from txgear.test.support.fakejournal import FakeJournal
 from txgear.test.support.server import ServerFixture
 
 HOUR = 3600.0

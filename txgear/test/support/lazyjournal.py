@@ -5,7 +5,7 @@ done when the test says so, one call after the other; what is answered is what t
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,11 +19,10 @@ from txgear.broker.records import (
     JobUpdate,
     Naming,
     StoredValue,
-    key_of_record,
 )
-from txgear.broker.uniques import Key
 from txgear.protocol.packets import Data
 from txgear.stores.memory import MemoryStore
+from txgear.test.support.fakejournal import HiddenKeys
 
 
 @dataclass
@@ -62,7 +61,7 @@ ELSEWHERE: Final = 10**12
 """By so much the numbers of another server's jobs are higher than those of the same ones here."""
 
 
-class LazyJournal:
+class LazyJournal(HiddenKeys):
     """
     A L{Journal<txgear.broker.ports.Journal>}.
 
@@ -71,7 +70,6 @@ class LazyJournal:
     @ivar gathering: what is to be written next.
     @ivar asking: the questions that are not at the store yet.
     @ivar loading: the jobs whose workloads are asked for.
-    @ivar hidden: how many jobs with each key are not in memory.
     @ivar elsewhere: by the numbers of new jobs at the store, the other server's that are the same.
     """
 
@@ -90,8 +88,7 @@ class LazyJournal:
         self.asking: deque[Asking] = deque()
         self.loading: list[Job] | None = None
         self.reading: deque[Reading] = deque()
-        every = (key_of_record(record) for record in store.replay(0, 10**9))
-        self.hidden: Counter[Key] = Counter(key for key in every if key is not None)
+        self.hide_only(store.replay(0, 10**9))
         # What is at the store: what is written, and what is to be called when the answer is there.
         self._writing = Changes()
         self.elsewhere: dict[int, JobRecord] = {}
@@ -153,18 +150,6 @@ class LazyJournal:
 
     def settled(self, numbers: Iterable[int]) -> set[int]:
         return {number for number in numbers if not self.pending(number)}
-
-    def hide(self, key: Key) -> None:
-        self.hidden[key] += 1
-
-    def hide_all(self, keys: Iterable[Key]) -> None:
-        self.hidden.update(keys)
-
-    def show(self, key: Key) -> None:
-        self.hidden[key] -= 1
-
-    def may_hide(self, key: Key) -> bool:
-        return self.hidden[key] > 0
 
     # What the store does
 
