@@ -158,15 +158,16 @@ class Trial:
             if self._database is not None:
                 self._kill_database(self._database)
         finally:
-            at = self._killed_at = time.monotonic()
+            self._killed_at = time.monotonic()
             server.kill()
             crowd.join()
         self.figures.kills += 1
         if self._database is None:
-            return at
-        self._database.resume() if self._database.running else self._database.start()
-        # While the database was away nothing could be written.
-        return min(at, self._book.last_kept)
+            self.figures.unseen.append(self._killed_at - self._book.last_kept)
+        else:
+            # While it was away nothing could be written.
+            self._database.resume() if self._database.running else self._database.start()
+        return self._book.last_kept
 
     def _kill_database(self, database: Database) -> None:
         """Kill the database. Mostly it comes back under load; sometimes the server does not see that."""

@@ -15,7 +15,9 @@ from hashlib import blake2b
 from math import inf
 from typing import Final, NamedTuple
 
-#: Seconds after which a completion that the server was sent must have outlived a crash.
+#: Seconds after which a completion that the server was sent must have outlived a crash. They end when the
+#: last submit was sent that it has taken: until then it surely ran, and had its store. Where the machine has
+#: other work a process may stand still for a second before it is killed.
 SETTLED: Final = 1.0
 
 #: Seconds by which a job may come before its time: event loops round.
@@ -90,6 +92,7 @@ class Ask:
 
     :ivar priority: 0 for high, 1 for normal, 2 for low.
     :ivar due: seconds since the epoch, or 0.
+    :ivar alive: what the `last_kept` of the book was when it was sent.
     """
 
     content: Content
@@ -98,6 +101,7 @@ class Ask:
     background: bool
     client: int
     sent: float = field(default_factory=time.monotonic)
+    alive: float = 0.0
 
 
 @dataclass(eq=False)
@@ -161,7 +165,7 @@ class Book(Ledger):
     def asking(self, ask: Ask) -> None:
         """A submit is about to be sent."""
         with self._lock:
-            ask.sent = time.monotonic()
+            ask.sent, ask.alive = time.monotonic(), self.last_kept
             self._pending.add(ask)
             self.counts["submits"] += 1
 
@@ -184,7 +188,7 @@ class Book(Ledger):
                 known = record.asks[0]
                 if known.content[:2] != ask.content[:2] or not ask.content.unique:
                     self.wrong(NUMBER, f"{record} was given to a second job, {ask.content}")
-                if record.ended is not None and record.ended < ask.sent - SETTLED:
+                if record.ended is not None and record.ended < ask.alive - SETTLED:
                     self.wrong(OTHER, f"{record} had ended when it was joined")
             else:
                 if record.number <= self._last_of_client.get(ask.client, 0) and not ask.content.unique:

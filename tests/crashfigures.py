@@ -13,6 +13,7 @@ class Figures:
     """What came of one run.
 
     :ivar columns: the counts that are shown, each with its heading; several are added.
+    :ivar unseen: seconds before each kill in which the store is not known to have taken anything.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Figures:
     counts: Counter[str] = field(default_factory=Counter)
     details: list[str] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
+    unseen: list[float] = field(default_factory=list)
 
     def cells(self) -> list[tuple[str, str]]:
         """Each heading with its figure."""
@@ -34,6 +36,7 @@ class Figures:
             *((heading, str(sum(self.counts[key] for key in keys))) for heading, keys in self.columns),
             ("start: median", f"{statistics.median(self.starts):.2f} s"),
             ("longest", f"{max(self.starts):.2f} s"),
+            ("unseen before a kill: longest", f"{max(self.unseen, default=0.0):.2f} s"),
         ]
 
 

@@ -160,7 +160,7 @@ class Lives:
         return False
 
     def _load(self, server: Server) -> float:
-        """Let clients, workers and an operator at the server, and kill it; when that was."""
+        """Let clients, workers and an operator at the server, and kill it; until when it surely ran."""
         idle = FUNCTIONS[self._lives % len(FUNCTIONS) - 1]
         crowd = load(self._port, self._book, self._numbers, f"{self._seed} {self._lives}", idle)
         try:
@@ -171,7 +171,8 @@ class Lives:
             server.kill()
             crowd.join()
         self.figures.kills += 1
-        return at
+        self.figures.unseen.append(at - self._book.last_kept)
+        return self._book.last_kept
 
     def _end_in_peace(self, settled: float) -> None:
         server = self._start()

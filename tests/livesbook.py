@@ -111,6 +111,7 @@ def after(plan: Plan, standing: Standing, step: Step) -> Standing:
 class Story:
     """A job.
 
+    :ivar asked: when it was submitted, by the monotonic clock.
     :ivar handle: empty as long as nobody was told.
     :ivar base: how it was at the last restart.
     :ivar steps: what has happened since.
@@ -120,6 +121,7 @@ class Story:
     """
 
     plan: Plan
+    asked: float = field(default_factory=time.monotonic)
     handle: bytes = b""
     base: Standing = field(default_factory=Standing)
     steps: list[Step] = field(default_factory=list)
@@ -163,6 +165,8 @@ class LifeBook(Ledger):
         self._by_handle: dict[bytes, Story] = {}
         self._gone: set[bytes] = set()
         self._done_once: list[Story] = []
+        #: When the last job was submitted that the store has taken, by the monotonic clock.
+        self.last_kept = 0.0
         self._dead: list[Story] = []
 
     # Clients
@@ -188,6 +192,8 @@ class LifeBook(Ledger):
         """A submit was answered with a handle."""
         with self._lock:
             self.counts["answered" if first else "asked again"] += 1
+            if first:
+                self.last_kept = max(self.last_kept, story.asked)
             self._name(story, handle)
             if first and story.plan.brings is None and story.plan.known:
                 self._done_once.append(story)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from fairtime import Stopwatch
 from processes import PATIENCE, Programs, free_port, twistd, wait_until
 from wirepeer import Closed, P, WirePeer
 
@@ -33,7 +34,8 @@ class Seen:
     What happened, of all threads together.
 
     ``refused`` and ``reset`` are connects, ``cut`` connections that ended by a reset and not in order,
-    ``ended`` those that ended in order. ``longest`` is seconds from a connect to the first answer.
+    ``ended`` those that ended in order. ``longest`` is seconds from a connect to the first answer, without
+    those that the servers waited for a processor.
     """
 
     refused: int = 0
@@ -62,10 +64,15 @@ class Seen:
 
 
 class Load:
-    """Peers of a server at one port, each in a thread."""
+    """
+    Peers of a server at one port, each in a thread.
 
-    def __init__(self, port: int) -> None:
+    ``pids`` are the process that serves, and the one that is to follow it.
+    """
+
+    def __init__(self, port: int, pid: int) -> None:
         self.seen = Seen()
+        self.pids = [pid]
         self._port = port
         self._lock = threading.Lock()
         self._over = self._over_for_workers = False
@@ -88,7 +95,7 @@ class Load:
 
     def _connect(self) -> WirePeer | None:
         """A connection that has been answered; none if it was not to be."""
-        began = time.monotonic()
+        watch = Stopwatch(*self.pids)
         try:
             peer = WirePeer(self._port, timeout=30.0)
         except ConnectionRefusedError:
@@ -103,7 +110,7 @@ class Load:
             return None
         with self._lock:
             self.seen.connects += 1
-            self.seen.longest = max(self.seen.longest, time.monotonic() - began)
+            self.seen.longest = max(self.seen.longest, watch.seconds())
         return peer
 
     def _held(self, peer: WirePeer, use: Callable[[], object]) -> bool:
@@ -190,10 +197,11 @@ def restart_under_load(programs: Programs, folder: Path, times: int) -> Seen:
     command = [*twistd(), "-n", f"--pidfile={folder / 'pid'}", "txgear", *options]
     server = programs.start(command, name="first")
     server.comes_up()
-    load = Load(port)
+    load = Load(port, server.pid)
     for number in range(times):
         time.sleep(0.3)
         following = programs.start(command, name=f"next{number}")
+        load.pids = [server.pid, following.pid]
         assert server.wait() == 0, server.log()
         assert following.running, following.log()
         server = following

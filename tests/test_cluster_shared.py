@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from databases import Database
+from fairtime import Stopwatch
 from processes import PATIENCE, Server, Servers, wait_until
 from wirepeer import P, WirePeer
 
@@ -27,10 +28,13 @@ def database(request: pytest.FixtureRequest) -> Database:
     return found
 
 
-def holds_soon(condition: Callable[[], bool]) -> None:
-    began = time.monotonic()
+def holds_soon(condition: Callable[[], bool], *servers: Server) -> None:
+    """
+    :param servers: where something was set, and where it is to hold.
+    """
+    watch = Stopwatch(*(server.pid for server in servers))
     while not condition():
-        assert time.monotonic() - began < SOON
+        assert watch.seconds() < SOON
         time.sleep(0.05)
 
 
@@ -60,20 +64,20 @@ def test_what_is_set_while_they_run(start_server: Servers, database: Database) -
     client.send(P.SUBMIT_JOB_BG, b"f", b"", b"w")
     assert client.read().type == P.JOB_CREATED
     assert says(first, "pause f") == b"OK\r\n"
-    holds_soon(lambda: is_paused(second))
+    holds_soon(lambda: is_paused(second), first, second)
     assert worker.grab() is None
     assert says(second, "maxqueue f 1") == b"OK\r\n"
-    holds_soon(lambda: bound(first) == '{"high":1,"normal":1,"low":1}')
+    holds_soon(lambda: bound(first) == '{"high":1,"normal":1,"low":1}', first, second)
     client.send(P.SUBMIT_JOB_BG, b"f", b"", b"w")
     assert client.read().type == P.ERROR
     third = start_server("--cluster", store=database.url)
     assert is_paused(third)
     assert bound(third) == bound(first)
     assert says(third, "resume f") == b"OK\r\n"
-    holds_soon(lambda: not is_paused(second))
+    holds_soon(lambda: not is_paused(second), third, second)
     assert worker.grab() is not None
     assert says(third, "maxqueue f 0") == b"OK\r\n"
-    holds_soon(lambda: bound(first) == bound(second) == "-")
+    holds_soon(lambda: bound(first) == bound(second) == "-", third, first, second)
 
 
 POLICIES = """

@@ -15,6 +15,7 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from databases import USER, Database, Postgres
+from fairtime import Stopwatch
 from needs import lacks
 from processes import Servers, wait_until
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusable
@@ -46,9 +47,9 @@ def stores(database: Database) -> Iterator[list[SqlStore]]:
 
 
 def seconds_to_open(store: SqlStore) -> float:
-    before = time.monotonic()
+    watch = Stopwatch()
     store.open()
-    return time.monotonic() - before
+    return watch.seconds()
 
 
 def numbers(database: Database) -> list[Any]:
