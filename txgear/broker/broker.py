@@ -24,6 +24,7 @@ from txgear.broker.bulk import BATCH, one_by_one
 from txgear.broker.counts import word_of
 from txgear.broker.departures import Departures
 from txgear.broker.dispatcher import Dispatcher
+from txgear.broker.draining import Draining
 from txgear.broker.expiry import set_expiry
 from txgear.broker.functions import Functions
 from txgear.broker.history import History, check_settings
@@ -92,6 +93,7 @@ class Broker:
     @ivar identify: L{Tenants.identify}: who a peer is.
     @ivar dispatcher: which of them is whose turn, and whether the server drains.
     @ivar departures: what peers leave behind.
+    @ivar drain: L{Draining.start}: take no new job, and hand out only what clients wait for.
     @ivar absences: the workers that have said who they are, those included that may come back.
     @ivar archive: the jobs that have ended and are still known.
     @ivar persistence: what is told to the journal.
@@ -111,6 +113,7 @@ class Broker:
     __slots__ = (
         "_awake",
         "_by_name",
+        "_draining",
         "_enqueue",
         "_joinable",
         "_store",
@@ -119,6 +122,7 @@ class Broker:
         "archive",
         "departures",
         "dispatcher",
+        "drain",
         "functions",
         "halted",
         "identify",
@@ -179,6 +183,8 @@ class Broker:
         self.departures = departures = Departures(
             functions, self.sleepers, dispatcher, lifecycle, stock, timers, outbox
         )
+        self._draining = Draining(functions, dispatcher, stock.wakings, departures)
+        self.drain = self._draining.start
         self.reports = WorkReports(functions, lifecycle, outbox)
         self.absences = absences = Absences(
             table, dispatcher, lifecycle, departures, timers, outbox, rules.grace
@@ -526,21 +532,10 @@ class Broker:
         # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
         timers.deadline = min(go_on, timers.next_due(now), now if self.departures else go_on)
 
-    def drain(self, now: float, has_heir: bool = False) -> None:
-        """
-        Take no new job, and hand out only those that a client waits for; the
-        others wait for good. A function of which there are many has to wait until they are sorted out.
-
-        @param has_heir: whether another server has what is stored next: background jobs are taken for it.
-        """
-        if not self.dispatcher.draining:
-            self.stock.wakings.stop()
-            self.departures.start(self.dispatcher.drain(now, has_heir), now)
-
     @property
     def drained(self) -> bool:
-        """See L{Dispatcher.drained}."""
-        return self.dispatcher.drained(self.peers)
+        """See L{Draining.over}."""
+        return self._draining.over(self.peers)
 
     def check(self) -> None:
         """

@@ -31,7 +31,6 @@ from txgear.protocol.constants import PRIORITIES
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from txgear.broker.bulk import BulkTask
     from txgear.broker.functions import Functions
     from txgear.broker.model import Function, Job, Peer
     from txgear.broker.paging import Pager
@@ -605,12 +604,13 @@ class Dispatcher:
 
     # The server drains
 
-    def drain(self, now: float, has_heir: bool = False) -> BulkTask:
+    def begin_to_drain(self, now: float, has_heir: bool) -> list[Function]:
         """
-        Hand out only jobs that a client waits for; the others are delayed for good. A function of which
-        there are many has to wait until they are sorted out.
+        Hand out only jobs that a client waits for, from now on. Of others there may be a great many: a
+        function that has any job has to wait until it is L{sifted}.
 
-        @return: what sorts them out.
+        @param has_heir: whether another server has the jobs next.
+        @return: those functions.
         """
         self.draining, self.has_heir = True, has_heir
         if self._pager is not None:
@@ -622,52 +622,19 @@ class Dispatcher:
         self.rings = ({}, {}, {})
         for priority in PRIORITIES:
             self.unbar(priority, now)
-        return self._sift(list(self._unsifted))
+        return list(self._unsifted)
 
-    def _sift(self, functions: list[Function]) -> BulkTask:
-        """Withhold what no client waits for, and let the rest be handed out."""
-        now = yield
-        for function in functions:
-            for priority in PRIORITIES:
-                # What is not in memory is not handed out: for those who count it waits as well.
-                for owner in list(function.lanes.rows(priority)):
-                    function.later += function.lanes.read(priority, owner, 0, None)
-            for job in function.unassigned():
-                if not job.clients:
-                    self.withhold(job, now)
-                now = yield
-            del self._unsifted[function]
-            self.advance_all(function, now)
-            self.regulate(function, now)
-            now = yield
+    def sifted(self, function: Function, now: float) -> None:
+        """Of this function nothing is left that no client waits for."""
+        del self._unsifted[function]
+        self.advance_all(function, now)
+        self.regulate(function, now)
 
     def withhold(self, job: Job, now: float) -> None:
         """A job that could be handed out is delayed for good."""
         if job.state in (QUEUED, PAGED):
             self.leave(job, now)
             self.delay(job)
-
-    def drained(self, peers: dict[Peer, None]) -> bool:
-        """
-        Whether no job runs, and no client waits for one that could run; of paused functions none can.
-        One that is to be tried again is waited for, unless it is a background job as well: that one is kept.
-        One whose time is still to come for the first time is not.
-
-        @param peers: all that there are.
-        """
-        return (
-            self.draining
-            and not self.running
-            and not any(
-                (function.lanes.ready or function.lanes.paged) and not function.paused
-                for function in self._functions.by_name.values()
-            )
-            and not any(
-                job.state == STORING or (job.state == DELAYED and job.retries and not job.background)
-                for peer in peers
-                for job in peer.attached
-            )
-        )
 
     def check(self) -> None:
         """

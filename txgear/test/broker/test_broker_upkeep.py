@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.broker}: whom it wakes, what it does later, what it forgets and how it drains."""
+"""Tests of L{txgear.broker.broker}: whom it wakes, what it does later, and what it forgets."""
 
 from __future__ import annotations
 
@@ -324,73 +324,3 @@ class HandleTests(SynchronousTestCase):
         ):
             with self.assertRaisesRegex(ConfigurationError, complaint):
                 check_prefix(prefix)
-
-
-class DrainTests(BrokerTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.client = self.fixture.connect()
-        self.worker = self.fixture.worker(b"f")
-
-    def test_no_new_job_is_taken(self) -> None:
-        job = self.fixture.submit(None, unique=b"u")
-        self.fixture.drain()
-        for unique in (b"u", b""):
-            with self.assertRaisesRegex(QueueError, "^QUEUE_ERROR: The server is shutting down$"):
-                self.fixture.submit(self.client, unique=unique)
-        self.assertEqual(job.clients, ())
-
-    def test_only_what_clients_wait_for_is_handed_out(self) -> None:
-        background = self.fixture.submit(None)
-        foreground = self.fixture.submit(self.client)
-        self.fixture.drain()
-        self.assertEqual(self.fixture.grab_all(self.worker), [foreground])
-        self.assertEqual(background.state, DELAYED)
-        self.assertFalse(self.broker.drained)
-        self.complete(self.worker, foreground)
-        self.assertTrue(self.broker.drained)
-
-    def test_running_jobs_end(self) -> None:
-        job = self.fixture.submit(None)
-        self.fixture.grab(self.worker)
-        self.assertFalse(self.broker.drained)
-        self.fixture.drain()
-        self.assertFalse(self.broker.drained)
-        self.complete(self.worker, job)
-        self.assertTrue(self.broker.drained)
-
-    def test_a_background_job_that_is_lost_waits_for_good(self) -> None:
-        job = self.fixture.submit(None)
-        self.fixture.grab(self.worker)
-        self.fixture.drain()
-        self.fixture.leave(self.worker)
-        self.assertEqual(job.state, DELAYED)
-        self.assertTrue(self.broker.drained)
-        self.assertIsNone(self.fixture.grab(self.fixture.worker(b"f")))
-
-    def test_so_does_one_whose_clients_have_left(self) -> None:
-        job = self.fixture.submit(self.client, unique=b"u")
-        self.fixture.submit(None, unique=b"u")
-        self.fixture.drain()
-        self.assertFalse(self.broker.drained)
-        self.fixture.leave(self.client)
-        self.assertEqual(job.state, DELAYED)
-        self.assertTrue(self.broker.drained)
-
-    def test_so_does_one_whose_time_comes(self) -> None:
-        job = self.fixture.submit(None, due=START + 10)
-        self.fixture.drain()
-        self.fixture.pass_time(10)
-        self.assertEqual((job.state, self.broker.timers.deadline), (DELAYED, inf))
-        self.assertEqual(self.fixture.counts(), {b"f": (0, 1, 0, 1)})
-
-    def test_one_that_waits_for_good_may_be_cancelled(self) -> None:
-        job = self.fixture.submit(None)
-        self.fixture.drain()
-        self.fixture.cancel(job)
-        self.assert_gone(job)
-
-    def test_an_empty_server_is_drained_at_once(self) -> None:
-        self.assertFalse(self.broker.drained)
-        self.fixture.drain()
-        self.assertTrue(self.broker.drained)

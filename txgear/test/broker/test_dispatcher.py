@@ -7,7 +7,6 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.bulk import BulkTasks
 from txgear.broker.counts import SETTLE_FROM
 from txgear.broker.dispatcher import Dispatcher
 from txgear.broker.functions import Functions
@@ -15,7 +14,7 @@ from txgear.broker.history import History
 from txgear.broker.model import Function, Job, Peer
 from txgear.broker.paging import PATIENCE, Pager
 from txgear.broker.sleepers import Sleepers
-from txgear.broker.states import DELAYED, DONE, NEW, PAGED, QUEUED, RUNNING, TO_ENDED, TO_STORING
+from txgear.broker.states import DELAYED, DONE, NEW, PAGED, QUEUED, RUNNING, TO_ENDED
 from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
@@ -144,7 +143,7 @@ class OrderTests(DispatcherTestCase):
         late, waited_for = self.job(), self.job()
         waited_for.clients = (self.worker(),)
         self.put().clients = (self.worker(),)
-        self.dispatcher.drain(self.now)
+        self.dispatcher.begin_to_drain(self.now, False)
         found = [self.dispatcher.enqueue_late(job, self.now) for job in (late, waited_for)]
         self.assertEqual((found, late.state, waited_for.state), ([False, True], NEW, QUEUED))
 
@@ -569,75 +568,36 @@ class PagedTests(PagerTestCase):
 
 
 class DrainTests(PagerTestCase):
-    def drain(self) -> None:
-        BulkTasks().start(self.dispatcher.drain(self.now), self.now)
-
     def test_what_no_client_waits_for_is_delayed_for_good(self) -> None:
         client, worker = Peer(9, "-"), self.worker()
         awaited, other = self.put(), self.put()
         awaited.join(client)
         paged, wanted = self.paged(), self.paged(b"g")
         wanted.join(client)
-        self.drain()
+        functions = self.dispatcher.begin_to_drain(self.now, False)
+        self.assertEqual(functions, [awaited.function, wanted.function])
+        for job in (other, paged, other):
+            self.dispatcher.withhold(job, self.now)
+        for function in functions:
+            self.dispatcher.sifted(function, self.now)
         self.assertEqual([job.state for job in (awaited, other, paged)], [QUEUED, DELAYED, DELAYED])
         self.assertEqual(self.take_all(worker), [awaited])
         self.read(wanted)
         self.assertEqual(self.take_all(self.worker(b"g")), [wanted])
-        late = self.put()
-        self.assertEqual(late.state, DELAYED)
-        self.dispatcher.withhold(late, self.now)
-        self.assertEqual(late.state, DELAYED)
+        self.assertEqual(self.put().state, DELAYED)
 
     def test_a_function_waits_until_its_jobs_are_sorted_out(self) -> None:
-        client, worker = Peer(9, "-"), self.worker(b"f", b"g")
+        client, worker = Peer(9, "-"), self.worker(b"f", b"g", b"idle")
         jobs = [self.put(name) for name in (b"f", b"f", b"g")]
         for job in jobs:
             job.join(client)
-        task = self.dispatcher.drain(self.now)
-        next(task)
+        first, second = self.dispatcher.begin_to_drain(self.now, True)
+        self.assertTrue(self.dispatcher.has_heir)
         self.assertIsNone(self.take(worker))
-        for _ in range(3):
-            task.send(self.now)
-        self.assertIs(self.take(worker), jobs[0])
-        self.assertEqual(self.take_all(worker), jobs[1:2])
-        for _ in range(2):
-            task.send(self.now)
+        self.dispatcher.sifted(first, self.now)
+        self.assertEqual(self.take_all(worker), jobs[:2])
+        self.dispatcher.sifted(second, self.now)
         self.assertEqual(self.take_all(worker), jobs[2:])
-
-    def test_when_it_is_over(self) -> None:
-        client = Peer(9, "-")
-        self.peers[client] = None
-        worker, job = self.worker(), self.put()
-        job.join(client)
-        self.assertFalse(self.dispatcher.drained(self.peers))
-        self.drain()
-        self.assertFalse(self.dispatcher.drained(self.peers))
-        function = job.function
-        self.functions.throttle(function).paused = True
-        self.dispatcher.regulate(function, self.now)
-        self.assertTrue(self.dispatcher.drained(self.peers))
-        self.functions.throttle(function).paused = False
-        self.dispatcher.release_throttle(function, self.now)
-        self.take(worker)
-        self.assertFalse(self.dispatcher.drained(self.peers))
-        self.end(job)
-        self.assertTrue(self.dispatcher.drained(self.peers))
-
-    def test_what_a_client_waits_for_that_cannot_be_handed_out_yet(self) -> None:
-        client = Peer(9, "-")
-        self.peers[client] = None
-        storing = self.job()
-        storing.state = TO_STORING[storing.state]
-        again, first_time, kept = self.job(), self.job(), self.job()
-        for job in (again, first_time, kept):
-            self.dispatcher.delay(job)
-        again.background = first_time.background = False
-        again.retries = kept.retries = 1
-        self.drain()
-        for job, drained in ((storing, False), (again, False), (first_time, True), (kept, True)):
-            job.join(client)
-            self.assertEqual(self.dispatcher.drained(self.peers), drained)
-            client.attached.clear()
 
 
 class CheckTests(DispatcherTestCase):
