@@ -5,7 +5,6 @@ PyMySQL's connection, with timeouts that a slow line does not run into.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import monotonic, sleep
 from typing import Any, Final
 
 import pymysql
@@ -13,7 +12,7 @@ from pymysql.constants import CR
 from pymysql.converters import escape_float
 
 from txgear.stores.listed import Rows, Selected, Values
-from txgear.stores.unsent import unsent
+from txgear.stores.unsent import unsent, until_sent
 
 SLICE: Final = 64 * 1024
 """Bytes of one write, which has the whole timeout: a line that takes them in that time is slow, not dead."""
@@ -24,8 +23,6 @@ WRITERS: Final[dict[type, Callable[[Any], str]]] = {
     type(None): lambda value: "NULL",
 }
 """How values are written that are of these types and no others; the driver takes three times as long."""
-LOOK_SECONDS: Final = 0.02
-"""Seconds between two looks at how much of a large packet has left the socket."""
 
 
 class PyMySQLConnection(pymysql.connections.Connection):
@@ -85,15 +82,9 @@ class PyMySQLConnection(pymysql.connections.Connection):
 
         @raise pymysql.OperationalError: nothing has left for as long as the write timeout.
         """
-        stall_timeout: float = self._write_timeout  # type: ignore[attr-defined]
+        stall_seconds: float = self._write_timeout  # type: ignore[attr-defined]
         descriptor: int = self._sock.fileno()  # type: ignore[attr-defined]
-        waiting, since = unsent(descriptor), monotonic()
-        while waiting > SLICE:
-            sleep(LOOK_SECONDS)
-            still_waiting = unsent(descriptor)
-            if still_waiting < waiting:
-                waiting, since = still_waiting, monotonic()
-            elif monotonic() - since > stall_timeout:
-                self._force_close()  # type: ignore[attr-defined]
-                problem = f"no answer within {stall_timeout:g} seconds"
-                raise pymysql.OperationalError(CR.CR_SERVER_LOST, problem)
+        if not until_sent(lambda: unsent(descriptor), SLICE, stall_seconds):
+            self._force_close()  # type: ignore[attr-defined]
+            problem = f"no answer within {stall_seconds:g} seconds"
+            raise pymysql.OperationalError(CR.CR_SERVER_LOST, problem)
