@@ -24,6 +24,7 @@ from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
 from txgear.test.support.shiftedstore import SharedContract, add_theirs
 from txgear.test.support.storequestions import QuestionContract
+from txgear.test.support.storeworkloads import WorkloadContract
 
 #: How many nodes of Galera there are.
 NODES: Final = int(os.environ.get("TXGEAR_TEST_GALERA_NODES", "1"))
@@ -73,7 +74,7 @@ def galera_nodes() -> Iterator[Profile]:
         yield Profile(cluster.nodes[0], cluster.nodes[0].url, cluster.nodes[-1].url)
 
 
-class ClusterContract(SharedContract, QuestionContract):
+class ClusterContract(SharedContract, QuestionContract, WorkloadContract):
     """For a test case: the same over a real database, which its tests share."""
 
     #: The fixture that makes it.
@@ -91,6 +92,10 @@ class ClusterContract(SharedContract, QuestionContract):
 
     def execute(self, sql: str) -> Rows:
         return self.profile.database.execute(sql)
+
+    @property
+    def ours(self) -> str:  # type: ignore[override]
+        return f"number NOT BETWEEN {self.theirs.first} AND {self.theirs.end - 1}"
 
 
 @pytest.fixture(scope="class")

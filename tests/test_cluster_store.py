@@ -29,7 +29,7 @@ from txgear.broker.records import (
 from txgear.cli.care.storecopying import Copy
 from txgear.errors import StoreError, StoreTaken, StoreUnusable
 from txgear.interfaces import IHistoryStore, IPartedStore
-from txgear.stores import make_store
+from txgear.stores import make_store, partedstore
 from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
 from txgear.stores.parts import PART_NUMBERS
@@ -226,6 +226,31 @@ def test_a_store_from_before(server: Make, database: Database) -> None:
     assert one.take(first) is not None
     assert own(one) == numbers
     assert one.reserve(1) > max(numbers)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_tables_of_before_change_when_nobody_lives_who_has_them(
+    server: Make, database: Database, dies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of that version would not find what a newer one has written."""
+    monkeypatch.setattr(partedstore, "CUT_SECONDS", 0.0)
+    old = server("old")
+    (number,) = add(old, 1)
+    database.execute("ALTER TABLE txgear_jobs DROP COLUMN workload")
+    database.execute("UPDATE txgear_schema SET version_num = '0007'")
+    if not dies:
+        with living(old), pytest.raises(StoreUnusable, match="in use by another server: old"):
+            server("new")
+        old.close(None)
+    new = server("new")
+    if dies:
+        with pytest.raises(StoreTaken):
+            old.renew()
+    (free,) = (lease for lease in new.leases() if lease.first <= number < lease.end)
+    assert new.take(free) is not None
+    assert own(new) == [number]
+    new.write(adding(addition(new.reserve(1), b"small")))
+    assert database.execute("SELECT count(*) FROM txgear_workloads") == [(0,)]
 
 
 def test_without_others_there_is_one_server_with_all_parts(server: Make, database: Database) -> None:

@@ -26,7 +26,7 @@ from alembic.runtime.migration import MigrationContext
 from psycopg.waiting import Wait
 from twisted.trial.unittest import SynchronousTestCase
 
-from databases import PASSWORD, USER, Database, MariaDB, Postgres
+from databases import PASSWORD, USER, Database, MariaDB, Postgres, Rows
 from processes import free_port
 from txgear.broker.history import MOST_ATTEMPTS, MOST_TEXT, Attempt, History, as_text
 from txgear.broker.records import PAUSED, Batch, JobUpdate, StoredValue
@@ -48,24 +48,31 @@ from txgear.test.support.stores import (
     updating,
     with_results,
 )
+from txgear.test.support.storeworkloads import WorkloadContract
 
 
-class TestPostgresContract(HistoryContract, QuestionContract, SynchronousTestCase):
+class TestPostgresContract(HistoryContract, QuestionContract, WorkloadContract, SynchronousTestCase):
     @pytest.fixture(autouse=True)
     def _place(self, postgres: Database) -> None:
-        self.url = postgres.url
+        self.database = postgres
 
     def make_store(self) -> IHistoryStore:
-        return make_store(self.url)
+        return make_store(self.database.url)
+
+    def execute(self, sql: str) -> Rows:
+        return self.database.execute(sql)
 
 
-class TestMariaDBContract(HistoryContract, QuestionContract, SynchronousTestCase):
+class TestMariaDBContract(HistoryContract, QuestionContract, WorkloadContract, SynchronousTestCase):
     @pytest.fixture(autouse=True)
     def _place(self, mariadb: Database) -> None:
-        self.url = mariadb.url
+        self.database = mariadb
 
     def make_store(self) -> IHistoryStore:
-        return make_store(self.url)
+        return make_store(self.database.url)
+
+    def execute(self, sql: str) -> Rows:
+        return self.database.execute(sql)
 
 
 @pytest.fixture(params=["postgres", "mariadb"])

@@ -71,8 +71,8 @@ def jobs(store: Path) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(store)) as connection:
         return list(
             connection.execute(
-                "SELECT uniq, function, priority, due, coalesce(workload, x'')"
-                " FROM txgear_jobs LEFT JOIN txgear_workloads USING (number) ORDER BY number"
+                "SELECT uniq, function, priority, due, coalesce(job.workload, other.workload, x'')"
+                " FROM txgear_jobs AS job LEFT JOIN txgear_workloads AS other USING (number) ORDER BY number"
             )
         )
 

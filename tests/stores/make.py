@@ -175,7 +175,7 @@ def jobs(name: str) -> list[tuple[JobRecord, bytes, bytes | None]]:
         ended=FAR - 9,
         history=owned_by("web"),
     )
-    if name not in ("schema-0004", "schema-0005", "schema-0006", "schema-0007"):
+    if name not in ("schema-0004", "schema-0005", "schema-0006", "schema-0007", "schema-0008"):
         return made
     # What only a server knows, as it has the settings of functions.
     add(b"expires", function=b"kinds", wake=FAR)
@@ -193,6 +193,10 @@ def jobs(name: str) -> list[tuple[JobRecord, bytes, bytes | None]]:
         ended=FAR - 9,
         history=history(complete=None),
     )
+    if name != "schema-0008":
+        return made
+    add(bytes(500), function=b"inline")
+    add(bytes(501), function=b"inline")
     return made
 
 

@@ -64,8 +64,8 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Old:
     return Old(f"sqlite:///{copy}", jobs(name), marks(name), [] if "0002" in name else chunks())
 
 
-def test_there_are_eight() -> None:
-    assert len(FILES) == 8
+def test_there_are_nine() -> None:
+    assert len(FILES) == 9
 
 
 def counts(jobs: list[tuple[JobRecord, bytes, bytes | None]]) -> list[LaneCount]:
@@ -168,14 +168,14 @@ def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
         return {name: file.execute(f"PRAGMA table_info({name})").fetchall() for name in names}
 
 
-@pytest.mark.parametrize("before", [6, 5, 4, 3, 2])
+@pytest.mark.parametrize("before", [7, 6, 5, 4, 3, 2])
 def test_back_to_the_revisions_before(tmp_path: Path, before: int) -> None:
     """As docs/upgrading.md says: nothing is lost but what those versions have no place for."""
-    copy = Path(shutil.copy(FOLDER / "schema-0007.sqlite", tmp_path / "jobs.sqlite"))
+    copy = Path(shutil.copy(FOLDER / "schema-0008.sqlite", tmp_path / "jobs.sqlite"))
     page = (FOLDER.parent.parent / "docs" / "upgrading.md").read_text("utf-8")
     scripts = [part.partition("```")[0] for part in page.split("```sql\n")[1:]]
     steps = sorted((script for script in scripts if "version_num" in script), key=revision_of, reverse=True)
-    assert [revision_of(step) for step in steps] == [6, 5, 4, 3, 2]
+    assert [revision_of(step) for step in steps] == [7, 6, 5, 4, 3, 2]
     with closing(sqlite3.connect(copy)) as file:
         for step in steps:
             if revision_of(step) >= before:
@@ -186,8 +186,11 @@ def test_back_to_the_revisions_before(tmp_path: Path, before: int) -> None:
         assert file.execute("SELECT version_num FROM txgear_schema").fetchall() == [(f"000{before}",)]
     store = make_store(f"sqlite:///{copy}")
     store.open()
-    kept = [job[:-2] for job, _, _ in jobs("schema-0007")]
-    assert [job[:-2] for job in store.replay(0, 1000)] == kept
+    made = jobs("schema-0008")
+    assert [job[:-2] for job in store.replay(0, 1000)] == [job[:-2] for job, _, _ in made]
+    assert store.workloads(range(1000)) == {
+        job.number: workload if result is None else b"" for job, workload, result in made
+    }
     if before == 2:
         assert sorted(store.values()) == sorted(mark._replace(text="") for mark in marks("schema-0003"))
     store.close(None)

@@ -89,18 +89,20 @@ class LaneCounts:
                 found[lane] = LaneCount(lane, others + count, bytes_ + size)
         return list(found.values())
 
-    def before(self, cursor: DBAPICursor, tally: Tally, numbers: Collection[int]) -> int:
+    def before(self, cursor: DBAPICursor, tally: Tally, numbers: Collection[int]) -> tuple[int, int]:
         """
         Jobs are about to be changed, or to be deleted.
 
         @param numbers: theirs, each once; of some there may be no jobs.
-        @return: how many of them have keys, where that matters; otherwise 0.
+        @return: how many of them have no workloads in their own rows; and how many have keys, where that
+            matters, otherwise 0.
         """
-        keyed = 0
-        for lane, count, size, *keys in self._sums(cursor, numbers):
+        bare = keyed = 0
+        for lane, count, size, without, *keys in self._sums(cursor, numbers):
             tally.add(lane, -count, -size)
+            bare += without
             keyed += sum(keys)
-        return keyed
+        return bare, keyed
 
     def after(self, cursor: DBAPICursor, tally: Tally, numbers: Collection[int]) -> None:
         """These were changed, and not deleted."""
@@ -172,7 +174,10 @@ class LaneCounts:
         ]
 
     def _sums(self, cursor: DBAPICursor, numbers: Collection[int]) -> list[tuple[int, ...]]:
-        """Lanes of jobs, how many these are in each, their bytes, and how many have keys if that matters."""
+        """
+        Lanes of jobs; of each how many there are, their bytes, how many have no workloads in their own rows,
+        and how many have keys if that matters.
+        """
         found: list[tuple[int, ...]] = []
         for part in self._statements.key_lists(list(numbers)):
             cursor.execute(self._sums_text(len(part)), part)
@@ -181,7 +186,7 @@ class LaneCounts:
         return found
 
     def _make_sums(self, keys: int) -> str:
-        counts = [func.count(), func.sum(jobs.c.size)]
+        counts = [func.count(), func.sum(jobs.c.size), func.count() - func.count(jobs.c.workload)]
         if self._keyed:
             counts.append(func.count(jobs.c.ukey))
         return self._statements.text(

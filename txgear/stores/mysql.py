@@ -34,6 +34,7 @@ from txgear.stores.statements import (
     MOST_BYTES,
     MOST_ROWS,
     ROW_BYTES,
+    WITH_WORKLOADS,
     Placed,
     Statements,
     parameter,
@@ -213,9 +214,10 @@ class MySQLStatements(Statements):
         return self.text(select(piece).where(key == parameter(key)))
 
     def _make_workloads(self, keys: int) -> str:
+        first, size = self._first(workloads.c.workload)
         return self.text(
-            select(jobs.c.number, *self._first(workloads.c.workload))
-            .outerjoin(workloads, workloads.c.number == jobs.c.number)
+            select(jobs.c.number, func.coalesce(jobs.c.workload, first), size)
+            .select_from(WITH_WORKLOADS)
             .where(self.is_one_of(jobs.c.number, keys))
         )
 

@@ -26,6 +26,7 @@ from txgear.broker.records import (
 )
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IPartedStore, IPatientStore, IReportingStore
+from txgear.stores import migrations
 from txgear.stores.batchwriter import BatchWriter
 from txgear.stores.claims import Claims
 from txgear.stores.holdings import Holdings, PartRow
@@ -33,7 +34,7 @@ from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leases import INTERVAL, TIMES, Times, prepare
 from txgear.stores.orders import OrderTable
 from txgear.stores.parts import Part, Parts
-from txgear.stores.schema import MAX_STATUS
+from txgear.stores.schema import MAX_STATUS, REVISIONS
 from txgear.stores.sql import SqlStore, UsedUp, driver_of, one_line
 from txgear.stores.tenure import NOBODY
 from txgear.stores.verdicts import Verdict
@@ -120,7 +121,7 @@ class PartedStore(SqlStore):
         prepare(self._server, connection, self._times)
         driver = driver_of(connection)
         until = self._times.clock() + CUT_SECONDS
-        while self._is_whole(connection):
+        while self._is_whole(connection) or self._is_old(connection):
             try:
                 self._cut(connection)
             except StoreUnusable:
@@ -144,12 +145,25 @@ class PartedStore(SqlStore):
         driver.rollback()
         return is_whole
 
+    @staticmethod
+    def _is_old(connection: Connection) -> bool:
+        """Whether the tables are to be changed: no server may live that does not know of that."""
+        revision = migrations.revision(connection)
+        connection.rollback()
+        return revision != REVISIONS[-1]
+
     def _cut(self, connection: Connection) -> None:
-        """Have the whole store for a moment, as a server that is alone, and make a part of it."""
+        """
+        Have the whole store for a moment, as a server that is alone: make a part of it, and bring its tables
+        up to date.
+        """
         self._holdings = Holdings(self._server, *self._held.words)
         try:
-            self._holdings.have_whole(driver_of(connection))
             if self._is_whole(connection):
+                self._holdings.have_whole(driver_of(connection))
+            else:
+                self._holdings.have_all(driver_of(connection))
+            if self._is_whole(connection) or self._is_old(connection):
                 self._bring_up_to_date(connection)
             with self._transaction(connection):
                 # Otherwise SQLAlchemy knows of nothing to commit.

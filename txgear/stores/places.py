@@ -34,7 +34,7 @@ WIDE: Final = NARROW & -(1 << (WIDE_BITS - SEGMENT_BITS))
 MOST_LANES: Final = 20_000
 """Functions, on whosever account, whose numbers are remembered."""
 
-COPIED: Final = len(inserted_columns(jobs)) - 3
+COPIED: Final = len(inserted_columns(jobs)) - 4
 """Fields of a L{JobRecord}, from the first, that an insert takes as they are."""
 
 
@@ -115,7 +115,7 @@ class Places:
 
         @param new_jobs: at least one.
         @param narrow: whether there are few segments.
-        @return: of each of L{inserted_columns} the values of all jobs.
+        @return: of each of L{inserted_columns} but the workload the values of all jobs.
         """
         columns = list(zip(*[job for job, _ in new_jobs], strict=True))
         # What each has as one column.

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeEngine
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """All revisions, up to that of the tables below: the files in C{migrations/versions}."""
 LEASES_SINCE: Final = "0006"
 """
@@ -96,9 +96,11 @@ jobs: Final = Table(
     Column("ukey", BigInteger()),
     # When something is to be done to it, or 0.0: the wake of a JobRecord, or its due.
     _column("wake", Double(), "0"),
+    # NULL where L{workloads} may have it. The last one, as most statements do not look at it.
+    Column("workload", LargeBinary()),
     mysql_engine="InnoDB",
 )
-"""The jobs that are kept."""
+"""The jobs that are kept, with their workloads if these are small."""
 
 BY_LANE: Final = Index("txgear_jobs_lane", jobs.c.lane, jobs.c.place)
 BY_KEY: Final = Index(
@@ -137,7 +139,10 @@ workloads: Final = Table(
     _column("workload", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")),
     mysql_engine="InnoDB",
 )
-"""Workloads that are not empty, in a table of their own: jobs are read without them."""
+"""
+Large workloads, in a table of their own; and small ones that versions before have written there. None is of a
+job whose own row has one.
+"""
 
 results: Final = Table(
     "txgear_results",

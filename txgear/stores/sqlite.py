@@ -5,7 +5,7 @@ SQLite: a file, with a write-ahead log and our lock file beside it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache, lru_cache
 from itertools import chain
@@ -24,7 +24,7 @@ from txgear.stores.questions import TEXTS, Questions
 from txgear.stores.schema import BY_LANE, BY_WAKE, REVISIONS, inserted_columns, jobs, workloads
 from txgear.stores.sqlitekeys import BLOCK_BITS, SAY_EVERY
 from txgear.stores.sqliterows import SQLiteQuestions, integers
-from txgear.stores.statements import ROW_BYTES, Statements, kind_of, parameter, row_slices
+from txgear.stores.statements import ROW_BYTES, WITH_WORKLOADS, Statements, kind_of, parameter, row_slices
 from txgear.stores.verdicts import of_sqlite
 
 BUSY_SECONDS: Final = 1.0
@@ -77,8 +77,11 @@ codes from 3.11 on only.
 """
 
 
-UPDATED: Final = ("number", "place", "due", "retries", "size", "state", "ended", "life", "lane", "wake")
-"""The columns that a JobUpdate sets, in its order; the first one says of which job."""
+UPDATED: Final = (
+    *("number", "place", "due", "retries", "size", "state", "ended", "life", "lane", "wake"),
+    "workload",
+)
+"""The columns that a JobUpdate sets, in its order; the first one says of which job, and the last is ours."""
 
 
 class SQLiteStatements(Statements):
@@ -107,16 +110,19 @@ class SQLiteStatements(Statements):
             text = self._alike_text(run.stop - run.start, names)
             cursor.execute(text, (*same, *others))
 
-    def update(self, cursor: DBAPICursor, updates: Sequence[JobUpdate]) -> None:
+    def update(
+        self, cursor: DBAPICursor, updates: Sequence[JobUpdate], emptied: Collection[int] = ()
+    ) -> None:
         weights = [ROW_BYTES + len(each.history or b"") for each in updates]
         for run in row_slices(weights, self.most_bytes):
             part = updates[run]
             columns: list[Sequence[Any]] = list(zip(*part, strict=True))
             if len(set(columns[0])) < max(len(part), MANY):
                 # For a few that would take longer; and of two of one job the last one is not to be told.
-                super().update(cursor, part)
+                super().update(cursor, part, emptied)
                 continue
             columns[-2:] = [kind_of(each) for each in part], [each.wake or each.due for each in part]
+            columns.append([b"" if each.number in emptied else None for each in part])
             same, names, others = told_apart(UPDATED, columns)
             cursor.execute(self._update_text(run.stop - run.start, names), (*same, *others))
 
@@ -135,6 +141,7 @@ class SQLiteStatements(Statements):
         values, every = _given(UPDATED[1:], names, rows)
         new = dict(zip(UPDATED[1:], values, strict=True))
         new["size"] = f"coalesce({new['size']}, size)"
+        new["workload"] = f"coalesce({new['workload']}, workload)"
         new["lane"] = f"lane - (lane & {KINDS - 1}) + coalesce({new['lane']}, priority)"
         changes = ", ".join(f"{name} = {value}" for name, value in new.items())
         return f"UPDATE {jobs.name} SET {changes} FROM {every} WHERE number = column1"  # noqa: S608
@@ -163,15 +170,16 @@ class SQLiteStatements(Statements):
 
     def _make_workloads(self, keys: int) -> str:
         one = (
-            select(func.coalesce(workloads.c.workload, NOTHING))
-            .select_from(jobs.outerjoin(workloads, workloads.c.number == jobs.c.number))
+            select(func.coalesce(jobs.c.workload, workloads.c.workload, NOTHING))
+            .select_from(WITH_WORKLOADS)
             .where(jobs.c.number == parameter(jobs.c.number))
         )
         return self.text(select(*[one.scalar_subquery()] * keys))
 
     def _make_joined(self, keys: int) -> str:
         # A column may have anything in it, if somebody has changed the file.
-        workload = func.coalesce(cast(workloads.c.workload, LargeBinary), NOTHING)
+        found = func.coalesce(jobs.c.workload, workloads.c.workload)
+        workload = func.coalesce(cast(found, LargeBinary), NOTHING)
         return self.text(
             select(
                 func.group_concat(jobs.c.number),
@@ -179,7 +187,7 @@ class SQLiteStatements(Statements):
                 # As a text it would have to be UTF-8.
                 cast(func.group_concat(workload, literal_column("''")), LargeBinary),
             )
-            .select_from(jobs.outerjoin(workloads, workloads.c.number == jobs.c.number))
+            .select_from(WITH_WORKLOADS)
             .where(self.is_one_of(jobs.c.number, keys))
         )
 

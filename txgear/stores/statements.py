@@ -11,7 +11,7 @@ The text goes to the driver as it is, which recognises it and keeps it prepared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from itertools import chain
@@ -80,6 +80,12 @@ Placed: TypeAlias = "tuple[int, int, int | None, float]"
 """The number of a job, and what it is found by: its lane, its key, and when something is to be done to it."""
 
 
+WITH_WORKLOADS: Final = jobs.outerjoin(
+    workloads, workloads.c.number == case((jobs.c.workload.is_(None), jobs.c.number))
+)
+"""Jobs, with the other table's rows of those alone that have no workload in their own."""
+
+
 def row_slices(weights: Sequence[int], most_bytes: int) -> Iterator[slice]:
     """
     Divide rows among statements: a slice for each, whose number of rows is a power of two.
@@ -133,6 +139,7 @@ class Statements:
                 **{name: parameter(jobs.c[name]) for name in changed},
                 size=func.coalesce(parameter(jobs.c.size), jobs.c.size),
                 lane=jobs.c.lane - kind + func.coalesce(parameter(jobs.c.priority), jobs.c.priority),
+                workload=func.coalesce(parameter(jobs.c.workload), jobs.c.workload),
             )
             .where(jobs.c.number == parameter(jobs.c.number))
         )
@@ -146,6 +153,11 @@ class Statements:
                 lane=parameter(jobs.c.lane)
                 + case((kind < literal_column(str(WAITING)), parameter(jobs.c.priority)), else_=kind),
             )
+            .where(jobs.c.number == parameter(jobs.c.number))
+        )
+        self._put_workload = self.text(
+            update(jobs)
+            .values(workload=parameter(jobs.c.workload))
             .where(jobs.c.number == parameter(jobs.c.number))
         )
         found_by = {name: parameter(jobs.c[name]) for name in ("lane", "ukey", "wake")}
@@ -187,11 +199,34 @@ class Statements:
         """Set the first job number that is not reserved."""
         cursor.execute(self._advance, (number,))
 
-    def update(self, cursor: DBAPICursor, updates: Sequence[JobUpdate]) -> None:
-        """Change jobs; those that are not there are passed over."""
+    def update(
+        self, cursor: DBAPICursor, updates: Sequence[JobUpdate], emptied: Collection[int] = ()
+    ) -> None:
+        """
+        Change jobs; those that are not there are passed over.
+
+        @param emptied: the numbers of those whose rows have no workload any more.
+        """
         # SQLAlchemy puts the columns in the order of the table, not of its arguments.
-        rows = [(*each[1:8], kind_of(each), each.wake or each.due, each.number) for each in updates]
+        rows = [
+            (
+                *each[1:8],
+                kind_of(each),
+                each.wake or each.due,
+                b"" if each.number in emptied else None,
+                each.number,
+            )
+            for each in updates
+        ]
         cursor.executemany(self._update, rows)
+
+    def put_workloads(self, cursor: DBAPICursor, rows: Sequence[tuple[int, bytes | None]]) -> None:
+        """
+        Have workloads in the rows of jobs.
+
+        @param rows: the jobs' numbers, and what is to be there.
+        """
+        cursor.executemany(self._put_workload, [(workload, number) for number, workload in rows])
 
     def change(self, cursor: DBAPICursor, changes: Sequence[JobChange], parts: Parts) -> None:
         """Change what operators have changed of jobs, but for their workloads; as in L{update}."""
@@ -433,8 +468,8 @@ class Statements:
 
     def _make_workloads(self, keys: int) -> str:
         return self.text(
-            select(jobs.c.number, workloads.c.workload)
-            .outerjoin(workloads, workloads.c.number == jobs.c.number)
+            select(jobs.c.number, func.coalesce(jobs.c.workload, workloads.c.workload))
+            .select_from(WITH_WORKLOADS)
             .where(self.is_one_of(jobs.c.number, keys))
         )
 

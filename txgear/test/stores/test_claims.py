@@ -72,7 +72,10 @@ class ClaimsTestCase(SynchronousTestCase):
         """As a store does it, as far as it matters; what values are left."""
         self.connection.commit()
         if batch.new_jobs:
-            columns = Parts(b"").new_columns(batch.new_jobs, Tally())
+            columns = [
+                *Parts(b"").new_columns(batch.new_jobs, Tally()),
+                [workload for _, workload in batch.new_jobs],
+            ]
             self.statements.insert_jobs(self.cursor, columns, [ROW_BYTES] * len(batch.new_jobs))
         try:
             values = self.claims.take(self.cursor, batch)

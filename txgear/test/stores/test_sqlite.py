@@ -54,6 +54,7 @@ from txgear.test.support.stores import (
     stored,
     with_results,
 )
+from txgear.test.support.storeworkloads import WorkloadContract
 
 
 class SQLiteCase(SynchronousTestCase):
@@ -127,10 +128,14 @@ def damage(path: str, workload: bytes) -> None:
     raise AssertionError("there is no such page")
 
 
-class SQLiteContractTests(HistoryContract, QuestionContract, SynchronousTestCase):
+class SQLiteContractTests(HistoryContract, QuestionContract, WorkloadContract, SynchronousTestCase):
     def setUp(self) -> None:
         self.path = os.path.realpath(self.mktemp())
         super().setUp()
+
+    def execute(self, sql: str) -> list[Any]:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as file:
+            return file.execute(sql).fetchall()
 
     def make_store(self) -> IHistoryStore:
         return make_store(f"sqlite:///{self.path}")
@@ -250,8 +255,9 @@ class ManyWorkloadsTests(SQLiteCase):
         self.assertEqual(self.store.workloads(range(0, 400, 2)), {})
 
     def test_what_somebody_has_put_there(self) -> None:
-        self.other().execute("UPDATE txgear_workloads SET workload = 'ä€' WHERE number = 101")
-        self.other().execute("UPDATE txgear_workloads SET workload = 1.5 WHERE number = 103")
+        self.other().execute("UPDATE txgear_jobs SET workload = 'ä€' WHERE number = 101")
+        self.other().execute("UPDATE txgear_jobs SET workload = NULL WHERE number = 103")
+        self.other().execute("INSERT INTO txgear_workloads VALUES (103, 1.5)")
         self.kept.update({101: "ä€".encode(), 103: b"1.5"})
         self.assertEqual(self.store.workloads(range(400)), self.kept)
 

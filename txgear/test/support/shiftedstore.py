@@ -128,9 +128,10 @@ def add_theirs(neighbour: PartedStore) -> None:
         stored(first + 2, unique=b"-", digest=bytes(range(16)), size=5),
         stored(first + 3, due=0.1, size=5)._replace(kind=WAITING),
         stored(first + 4, function=b"g", unique=b"u", history=web, size=5),
-        *(stored(first + more, function=b"%d" % more, size=5) for more in range(5, 9)),
+        *(stored(first + more, function=b"%d" % more, size=5) for more in range(5, 8)),
+        stored(first + 8, function=b"8", size=5000),
     ]
-    neighbour.write(adding(*((job, b"their") for job in jobs)))
+    neighbour.write(adding(*((job, (b"their" * 1000)[: job.size]) for job in jobs)))
     neighbour.write(
         Batch(
             (),

@@ -42,6 +42,7 @@ from txgear.broker.states import DONE, FAILED
 from txgear.broker.uniques import HASH_BITS, Key, hash_of
 from txgear.errors import StoreRefused
 from txgear.protocol.constants import HIGH, LOW, NORMAL
+from txgear.stores.batchwriter import MOST_INLINE
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.memory import MemoryStore
 from txgear.stores.questions import Questions
@@ -489,6 +490,8 @@ class QuestionContract(StoreContract):
                     mine.sort()
                     theirs.sort()
                 self.assertEqual(mine, theirs, question)
+            every = range(1, numbers + 9)
+            self.assertEqual(self.store.workloads(every), memory.workloads(every))
             self.assertEqual(self.hashes(50), {each & HASH_MASK for each in memory.hashes(-1, EVERY)})
             if chance.random() < 0.3 and not isinstance(self.store, MemoryStore):
                 self.reopen()
@@ -498,7 +501,7 @@ def some_job(chance: random.Random, number: int) -> NewJob:
     unique = chance.choice([b"", b"-", b"u%d" % chance.randrange(30)])
     return job(
         number,
-        b"w" * chance.randrange(9),
+        b"w" * chance.choice([chance.randrange(9), MOST_INLINE, MOST_INLINE + 1]),
         function=chance.choice([b"f", b"g", b"\xff"]),
         unique=unique,
         digest=bytes([chance.randrange(5)] * 16) if unique == b"-" and chance.random() < 0.8 else None,
@@ -543,7 +546,7 @@ def some_changes(chance: random.Random, there: dict[int, JobRecord], last: int) 
                 chance.choice([b"f", b"h"]),
                 chance.randrange(3),
                 bytes([chance.randrange(5)] * 16) if there[number].unique == b"-" else None,
-                chance.choice([None, b"new"]),
+                chance.choice([None, b"new", b"n" * 2 * MOST_INLINE]),
                 there[number].unique,
                 owner_of(there[number].history or b"") or "",
             )
