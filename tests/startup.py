@@ -9,7 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from processes import PATIENCE, wait_until
+from processes import PATIENCE, Program, Programs, listening, twistd, wait_until
 from wirepeer import WirePeer
 
 Done = subprocess.CompletedProcess[bytes]
@@ -42,6 +42,17 @@ def answers(port: int) -> bool:
             return peer.sync() == []
     except ConnectionError:
         return False
+
+
+def started(programs: Programs, *options: str) -> tuple[Program, set[tuple[str, int]]]:
+    """A server whose ports we do not choose, and where it listens."""
+    program = programs.start([*twistd(), "-n", "--pidfile=", "txgear", "--web=", *options], name="twistd")
+    program.comes_up()
+    places = listening(program.pid)
+    for address, port in places:
+        with WirePeer(port, address) as peer:
+            peer.sync()
+    return program, places
 
 
 def gone(pid: int) -> bool:
