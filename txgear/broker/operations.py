@@ -451,6 +451,7 @@ class Operations:
         for function in list(self._functions.by_name.values()):
             if function.throttle is not None:
                 self._functions.apply_policy(function, now)
+                self._dispatcher.advance_all(function, now)
                 self._dispatcher.regulate(function, now)
 
     def borrow(self, borrowed: dict[bytes, int], now: float) -> None:
@@ -465,6 +466,7 @@ class Operations:
             function = self._functions.short.get(name)
             if function is not None and before.get(name) != borrowed.get(name):
                 self._functions.apply_policy(function, now)
+                self._dispatcher.advance_all(function, now)
                 self._dispatcher.regulate(function, now)
 
     def set_policies(self, policies: Policies, now: float) -> None:

@@ -9,14 +9,16 @@ matters to workers.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Final, Generic, Protocol, TypeVar
 
 from txgear.broker.entries import Item
 from txgear.broker.lanes import LOW, Lanes
 from txgear.broker.overflow import Overflow, Rows
-from txgear.broker.states import PAGED, QUEUED
+from txgear.broker.states import PAGED, QUEUED, TO_PAGED
 from txgear.broker.tenants import Tenant
 from txgear.protocol.constants import PRIORITIES
 
@@ -517,7 +519,10 @@ class SharedLanes(Generic[T]):
         self._sort_in(party, priority)
 
     def merged(self) -> Lanes[T]:
-        """All that is here in lanes for all, by their places."""
+        """
+        All that is here in lanes for all, by their places. What was in the lane of its party, and comes after
+        what another has behind its lane, is PAGED.
+        """
         lanes: Lanes[T] = Lanes()
         for priority in PRIORITIES:
             kinds: tuple[list[T], list[T], list[T]] = ([], [], [])
@@ -528,7 +533,14 @@ class SharedLanes(Generic[T]):
                     lanes.fill_rows(priority, owner, rows)
             for kind in kinds:
                 kind.sort(key=lambda item: item.place)
-            lanes.fill(priority, *kinds)
+            returned, queued, paged = kinds
+            behind = [item.place - 1 for item in paged[:1]]
+            behind += [rows.read_to for rows in lanes.rows(priority).values()]
+            cut = bisect(queued, min(behind, default=inf), key=lambda item: item.place)
+            for item in queued[cut:]:
+                item.state = TO_PAGED[item.state]
+            paged = sorted([*paged, *queued[cut:]], key=lambda item: item.place)
+            lanes.fill(priority, returned, queued[:cut], paged)
         return lanes
 
     def check(self) -> None:

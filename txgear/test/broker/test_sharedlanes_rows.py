@@ -103,6 +103,24 @@ class RowsTests(SharedLanesTestCase):
         self.row(self.b)
         self.assertTrue(self.lanes.is_low(NORMAL))
 
+    def test_none_passes_another_s_in_lanes_for_all(self) -> None:
+        """What is in a lane of its own is behind what is not in memory, where its place is."""
+        first, row = self.add(self.b), self.row(self.a)
+        late = [self.add(self.b), self.add(None)]
+        merged = self.lanes.merged()
+        merged.check()
+        self.assertEqual(merged.kinds(NORMAL), ([], [first], late))
+        self.assertEqual(merged.overflow[NORMAL].next_rows(), (self.a, row.place - 1))
+        self.assertEqual(merged.total_of(NORMAL), 4)
+        self.lanes = SharedLanes(True)
+
+    def test_none_passes_another_s_that_is_not_loaded(self) -> None:
+        early, waits, late = self.add(None), self.page(self.a), self.add(self.b)
+        merged = self.lanes.merged()
+        merged.check()
+        self.assertEqual(merged.kinds(NORMAL), ([], [early], [waits, late]))
+        self.lanes = SharedLanes(True)
+
     def test_they_go_with_all_else(self) -> None:
         """Into lanes for each, and back."""
         lanes: Lanes[Job] = Lanes()

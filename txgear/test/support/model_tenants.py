@@ -8,6 +8,7 @@ L{txgear.test.broker.test_broker_machine_tenants} holds the broker against it.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from math import inf
 
 from txgear.broker.model import Peer
 from txgear.broker.rights import SEE, SUBMIT, WORK
@@ -126,11 +127,15 @@ class TenantModel(PolicyModel):
                 self.advance(function, priority)
 
     def merge(self, function: bytes) -> None:
-        """By their places, first those that have come back, then what can be handed out."""
+        """By their places, first those that have come back; nothing passes what is not in memory."""
         self.shared.discard(function)
         for priority in PRIORITIES:
             self.parties.pop((function, priority), None)
             lane = self.lanes.get((function, priority), [])
+            behind = min((known.place for known in lane if known.state == PAGED), default=inf)
+            for known in lane:
+                if not known.returned and known.place > behind:
+                    known.state = PAGED
             lane.sort(key=lambda known: (known.state == PAGED, not known.returned, known.place))
             self.advance(function, priority)
 
