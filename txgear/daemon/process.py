@@ -259,7 +259,10 @@ class ProcessService(ServerService):
         super().store_taken()
 
     def end_of_process(self) -> None:
-        """Give the process its status: the reactor knows none."""
+        """Give the process its status: the reactor knows none, and a late signal is to give it none."""
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            # Python gives all that is handled back to the system before it ends, and that lets these kill.
+            signal.signal(number, signal.SIG_IGN)
         if self._has_failed:
             self._exit(1)
 

@@ -157,6 +157,12 @@ class EndTests(ProcessTestCase):
         os.kill(os.getpid(), signal.SIGUSR1)
         self.assertTrue(service.server.broker.dispatcher.draining)
 
+    def test_a_signal_that_comes_too_late(self) -> None:
+        """A reload of what has ended already is not what it dies of."""
+        self.process().end_of_process()
+        late = [signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGUSR1)]
+        self.assertEqual(late, [signal.SIG_IGN] * 2)
+
     def test_a_signal_while_the_reactor_installs_its_own(self) -> None:
         """What it installs for SIGTERM is ours as well: the process would die of one that comes just then."""
         self.process()
