@@ -238,11 +238,13 @@ class IJobStore(Interface):
     def lanes() -> list[LaneCount]:
         """How many jobs are kept: each lane that has any. That takes the same however many they are."""
 
-    def rows(question: Question) -> list[JobRecord]:
+    def rows(question: Question, workloads: dict[int, bytes] | None = None) -> list[JobRecord]:
         """
         Read jobs that are kept. That takes as long as is needed for those that are found, however many there
         are, but for L{InOrder<txgear.broker.records.InOrder>}.
 
+        @param workloads: where their workloads are put, by number, as far as they come with the jobs: each
+            has few bytes. The others are for L{workloads} to read. By default nobody wants any.
         @return: them, with their kinds and when they wake; of L{ByNumber<txgear.broker.records.ByNumber>} and
             L{ByKey<txgear.broker.records.ByKey>} in any order.
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from twisted.internet.interfaces import IReactorTime
@@ -211,24 +212,28 @@ class Call:
         """
         @return: the answers, in order.
         """
-        found = self._rows(store)
+        brought: dict[int, bytes] = {}
+        found = self._rows(store, brought)
         self.at_workloads = True
         first = [
             _first(rows, most_bytes) if most_bytes else []
             for rows, (_, most_bytes) in zip(found, self._askings, strict=True)
         ]
-        wanted = list(dict.fromkeys(number for numbers in first for number in numbers))
-        try:
-            workloads = store.workloads(wanted) if wanted else {}
-        except StoreRefused:
-            workloads = {}
+        wanted = dict.fromkeys(number for numbers in first for number in numbers if number not in brought)
+        workloads = brought
+        with suppress(StoreRefused):
+            workloads = {**brought, **store.workloads(list(wanted))} if wanted else brought
         return [
             (rows, {number: workloads[number] for number in numbers if number in workloads})
             for rows, numbers in zip(found, first, strict=True)
         ]
 
-    def _rows(self, store: IJobStore) -> list[list[JobRecord]]:
-        """What the store has of the jobs of each question."""
+    def _rows(self, store: IJobStore, brought: dict[int, bytes]) -> list[list[JobRecord]]:
+        """
+        What the store has of the jobs of each question.
+
+        @param brought: workloads that come with them are put here.
+        """
         questions = [question for question, _ in self._askings]
         numbers = {each: None for asked in questions if isinstance(asked, ByNumber) for each in asked.numbers}
         keys = {each: None for asked in questions if isinstance(asked, ByKey) for each in asked.keys}
@@ -237,13 +242,13 @@ class Call:
         for row in store.rows(ByKey(list(keys))) if keys else ():
             by_key.setdefault(key_of_record(row), []).append(row)
         found: list[list[JobRecord]] = []
-        for question in questions:
+        for question, most_bytes in self._askings:
             if isinstance(question, ByNumber):
                 found.append([by_number[number] for number in question.numbers if number in by_number])
             elif isinstance(question, ByKey):
                 found.append([row for key in question.keys for row in by_key.get(key, ())])
             else:
-                found.append(store.rows(question))
+                found.append(store.rows(question, brought if most_bytes else None))
         return found
 
 

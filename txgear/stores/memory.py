@@ -125,7 +125,7 @@ class MemoryStore:
             found[lane] = jobs + 1, size + job.size
         return [LaneCount(lane, *count) for lane, count in found.items()]
 
-    def rows(self, question: Question) -> list[JobRecord]:
+    def rows(self, question: Question, workloads: dict[int, bytes] | None = None) -> list[JobRecord]:
         """See L{IJobStore.rows}."""
         self._check_open()
         jobs = self._jobs.values()

@@ -26,6 +26,7 @@ from txgear.broker.records import (
     WithUnique,
     key_of_record,
     last_of_each,
+    record_of,
 )
 from txgear.broker.states import DONE
 from txgear.broker.uniques import HASH_BITS, hash_of
@@ -68,7 +69,10 @@ class Questions:
     Asks them. What it remembers is in which segments there are keys.
 
     @cvar ukey: the column that has the numbers of keys in their order.
+    @cvar brings_workloads: whether workloads come with jobs that are read by their lanes.
     """
+
+    brings_workloads: ClassVar[bool] = True
 
     ukey: ClassVar[Column[Any]] = jobs.c.ukey
 
@@ -78,7 +82,7 @@ class Questions:
         self._segments: set[int] = set()
         self._look_at = 0
         self._lane_text = lru_cache(TEXTS)(self._make_lane)
-        self._last_text = self._make_lane(1, last=True)
+        self._last_text = self._make_lane(1, False, last=True)
         self._waking_text = lru_cache(TEXTS)(self._make_waking)
         self._order_text = lru_cache(TEXTS)(self._make_order)
         self._numbers_text = cache(self._make_numbers)
@@ -144,7 +148,13 @@ class Questions:
 
     # Questions
 
-    def rows(self, cursor: DBAPICursor, parts: Parts, question: Question) -> list[JobRecord]:
+    def rows(
+        self,
+        cursor: DBAPICursor,
+        parts: Parts,
+        question: Question,
+        workloads: dict[int, bytes] | None = None,
+    ) -> list[JobRecord]:
         """See L{IJobStore.rows<txgear.interfaces.IJobStore.rows>}."""
         if isinstance(question, ByNumber):
             return self._by_numbers(cursor, parts, question.numbers)
@@ -153,7 +163,7 @@ class Questions:
         if isinstance(question, WithUnique):
             return self._with_unique(cursor, parts, question)
         if isinstance(question, InLane):
-            return self._in_lane(cursor, parts, question)
+            return self._in_lane(cursor, parts, question, workloads if self.brings_workloads else None)
         if isinstance(question, LastInLane):
             function = question.lane.function
             last = [
@@ -164,10 +174,24 @@ class Questions:
             return self._waking(cursor, parts, question)
         return self._in_order(cursor, parts, question)
 
-    def read(self, cursor: DBAPICursor, text: str, parameters: Sequence[Any]) -> list[JobRecord]:
-        """Read rows with all columns."""
+    def read(
+        self,
+        cursor: DBAPICursor,
+        text: str,
+        parameters: Sequence[Any],
+        workloads: dict[int, bytes] | None = None,
+    ) -> list[JobRecord]:
+        """
+        Read rows with all columns.
+
+        @param workloads: those that are in the rows are put here, if these have that column, too.
+        """
         cursor.execute(text, parameters)
-        return list(map(JobRecord._make, cursor.fetchall()))
+        rows = cursor.fetchall()
+        if workloads is None:
+            return list(map(record_of, rows))
+        workloads.update((row[0], row[-1]) for row in rows if row[-1] is not None)
+        return [record_of(row[:-1]) for row in rows]
 
     def _by_numbers(self, cursor: DBAPICursor, parts: Parts, numbers: Sequence[int]) -> list[JobRecord]:
         return self.anywhere(cursor, [number for number in numbers if number in parts])
@@ -213,10 +237,14 @@ class Questions:
             found += self.read(cursor, text, (*part, unique, after, *parts.bounds))
         return sorted(found, key=_place)[:limit]
 
-    def _in_lane(self, cursor: DBAPICursor, parts: Parts, question: InLane) -> list[JobRecord]:
+    def _in_lane(
+        self, cursor: DBAPICursor, parts: Parts, question: InLane, workloads: dict[int, bytes] | None
+    ) -> list[JobRecord]:
         lane, after, limit = question
-        text = self._lane_text(limit)
-        found = [self.read(cursor, text, (each, after, lane.function)) for each in parts.lanes(lane)]
+        text = self._lane_text(limit, workloads is not None)
+        found = [
+            self.read(cursor, text, (each, after, lane.function), workloads) for each in parts.lanes(lane)
+        ]
         return found[0] if len(found) == 1 else list(islice(merge(*found, key=_place), limit))
 
     def _in_order(self, cursor: DBAPICursor, parts: Parts, question: InOrder) -> list[JobRecord]:
@@ -276,20 +304,24 @@ class Questions:
         kind = jobs.c.lane.op("&")(number(KINDS - 1)).label("kind")
         return [*list(jobs.columns)[:last], kind, jobs.c.wake]
 
-    def _page(self, index: Index | None, limit: int, where: Sequence[Any], order: Sequence[Any]) -> str:
-        query = select(*self.columns()).where(*where).order_by(*order)
+    def _page(
+        self, index: Index | None, limit: int, where: Sequence[Any], order: Sequence[Any], *more: Any
+    ) -> str:
+        query = select(*self.columns(), *more).where(*where).order_by(*order)
         if index is not None:
             query = self.by(index, query)
         # Without an offset SQLAlchemy adds one for SQLite, as a parameter.
         return self._statements.text(query.limit(number(limit)).offset(number(0)))
 
-    def _make_lane(self, limit: int, last: bool = False) -> str:
+    def _make_lane(self, limit: int, with_workloads: bool, last: bool = False) -> str:
         columns = jobs.c
         where = [columns.lane == parameter(columns.lane), columns.function == parameter(columns.function)]
         if last:
             return self._page(BY_LANE, limit, where, (columns.place.desc(),))
         where.insert(1, columns.place > parameter(columns.place))
-        return self._page(BY_LANE, limit, where, (columns.place,))
+        return self._page(
+            BY_LANE, limit, where, (columns.place,), *([columns.workload] if with_workloads else [])
+        )
 
     @staticmethod
     def _within(bounds: int) -> list[ColumnElement[bool]]:

@@ -479,9 +479,9 @@ class SqlStore:
         """See L{IJobStore.lanes}."""
         return self._reading(lambda cursor: self._lanes.all(cursor, self._parts))
 
-    def rows(self, question: Question) -> list[JobRecord]:
+    def rows(self, question: Question, workloads: dict[int, bytes] | None = None) -> list[JobRecord]:
         """See L{IJobStore.rows}."""
-        return self._reading(lambda cursor: self._questions.rows(cursor, self._parts, question))
+        return self._reading(lambda cursor: self._questions.rows(cursor, self._parts, question, workloads))
 
     def hashes(self, after: int, limit: int) -> list[int]:
         """See L{IJobStore.hashes}."""

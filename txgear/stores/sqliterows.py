@@ -47,6 +47,8 @@ class SQLiteQuestions(Questions):
     """Questions whose answers come as one row each; row by row only where something odd is among them."""
 
     ukey = schema.keys.c.ukey
+    # By themselves they come as they are, and not as hexadecimal digits.
+    brings_workloads = False
 
     def __init__(self, statements: Statements) -> None:
         super().__init__(statements)
@@ -55,7 +57,13 @@ class SQLiteQuestions(Questions):
         self._one_row = lru_cache(TEXTS)(self._make_one_row)
         self._decoders = [self._decoder(name) for name in self._names]
 
-    def read(self, cursor: DBAPICursor, text: str, parameters: Sequence[Any]) -> list[JobRecord]:
+    def read(
+        self,
+        cursor: DBAPICursor,
+        text: str,
+        parameters: Sequence[Any],
+        workloads: dict[int, bytes] | None = None,
+    ) -> list[JobRecord]:
         cursor.execute(self._one_row(text), parameters)
         count, odd, *columns = cursor.fetchall()[0]
         if not count:

@@ -44,6 +44,24 @@ DAMAGED = StoreRefused("the disk is damaged")
 NOTHING: dict[int, bytes] = {}
 
 
+class BringingStore(FaultyStore):
+    """
+    One in which workloads come with jobs that are found by their lanes.
+
+    @ivar brings: those of so many bytes at the most.
+    """
+
+    brings = -1
+
+    def rows(self, question: Question, workloads: dict[int, bytes] | None = None) -> list[JobRecord]:
+        found = super().rows(question)
+        if isinstance(question, InLane) and workloads is not None:
+            workloads.update(
+                (row.number, self.kept_workloads[row.number]) for row in found if row.size <= self.brings
+            )
+        return found
+
+
 class AskingsTestCase(SynchronousTestCase):
     """
     What is asked of a store that has the jobs 1 to 9 of C{f}, each with as many bytes as its number says and
@@ -56,7 +74,7 @@ class AskingsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.thread = ManualThread()
-        self.store = FaultyStore()
+        self.store = BringingStore()
         self.store.open()
         every = [
             (record(number, unique=b"u%d" % min(number, 9), size=number), b"%d" % number * number)
@@ -235,6 +253,29 @@ class WorkloadTests(AskingsTestCase):
             self.take(),
             [("a", [2, 3], {2: two, 3: three}), ("b", [3, 4], {3: three}), ("c", [5], {}), ("d", [], {})],
         )
+
+    def test_those_that_come_with_the_jobs_are_not_read(self) -> None:
+        question = InLane(Lane(b"f", "", NORMAL), 0, 4)
+        expected = {number: b"%d" % number * number for number in (1, 2, 3)}
+        for brings, asked in ((9, ["rows"]), (2, ["rows", "workloads"]), (-1, ["rows", "workloads"])):
+            self.store.brings = brings
+            self.ask(question, 9)
+            self.read()
+            self.assertEqual(self.store.take(), asked)
+            self.assertEqual(self.take(), [(None, [1, 2, 3, 4], expected)])
+
+    def test_nobody_wants_those_that_could_come(self) -> None:
+        self.store.brings = 9
+        self.ask(InLane(Lane(b"f", "", NORMAL), 0, 4))
+        self.read()
+        self.assertEqual(self.take(), [(None, [1, 2, 3, 4], NOTHING)])
+
+    def test_some_come_and_the_others_are_refused(self) -> None:
+        self.store.brings = 2
+        self.store.fail("workloads", DAMAGED)
+        self.ask(InLane(Lane(b"f", "", NORMAL), 0, 4), 9)
+        self.read()
+        self.assertEqual(self.take(), [(None, [1, 2, 3, 4], {1: b"1", 2: b"22"})])
 
     def test_of_those_that_have_one(self) -> None:
         """A job that has ended has a result instead, unless it is dead."""

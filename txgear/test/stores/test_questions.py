@@ -55,7 +55,7 @@ class PlanTests(QuestionCase):
     def test_each_is_answered_by_an_index(self) -> None:
         questions, counts = self.store._questions, self.store._lanes
         texts: list[tuple[str, tuple[Any, ...]]] = [
-            (questions._lane_text(100), (1, 2, b"f")),
+            *((questions._lane_text(100, wanted), (1, 2, b"f")) for wanted in (False, True)),
             (questions._last_text, (1, b"f")),
             (questions._waking_text(100, True, 0), (1.0, 2)),
             (questions._waking_text(100, False, 0), (1.0, 2.0)),

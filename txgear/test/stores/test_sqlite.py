@@ -129,6 +129,8 @@ def damage(path: str, workload: bytes) -> None:
 
 
 class SQLiteContractTests(HistoryContract, QuestionContract, WorkloadContract, SynchronousTestCase):
+    brings = False
+
     def setUp(self) -> None:
         self.path = os.path.realpath(self.mktemp())
         super().setUp()

@@ -356,7 +356,7 @@ class ClusterStore:
     def lanes(self) -> list[LaneCount]:
         return self._read("lanes", MemoryStore.lanes)
 
-    def rows(self, question: Question) -> list[JobRecord]:
+    def rows(self, question: Question, workloads: dict[int, bytes] | None = None) -> list[JobRecord]:
         return self._read("rows", lambda store: store.rows(question))
 
     def hashes(self, after: int, limit: int) -> list[int]:

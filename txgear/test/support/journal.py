@@ -199,7 +199,7 @@ class FaultyStore(MemoryStore):
     def lanes(self) -> list[LaneCount]:
         return self._do("lanes", super().lanes)
 
-    def rows(self, question: Question) -> list[JobRecord]:
+    def rows(self, question: Question, workloads: dict[int, bytes] | None = None) -> list[JobRecord]:
         return self._do("rows", self._find, question)
 
     def _find(self, question: Question) -> list[JobRecord]:

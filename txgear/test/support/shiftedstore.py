@@ -69,7 +69,7 @@ class ShiftedStore(proxyForInterface(IPartedStore)):  # type: ignore[misc]
     def replay(self, after: int, limit: int) -> list[JobRecord]:
         return self._out(self.original.replay(self._in(after), limit))
 
-    def rows(self, question: Question) -> list[JobRecord]:
+    def rows(self, question: Question, workloads: dict[int, bytes] | None = None) -> list[JobRecord]:
         if isinstance(question, ByNumber):
             question = ByNumber([self._in(number) for number in question.numbers])
         elif isinstance(question, InOrder):
@@ -77,7 +77,11 @@ class ShiftedStore(proxyForInterface(IPartedStore)):  # type: ignore[misc]
         elif isinstance(question, Waking):
             time, number = question.after
             question = question._replace(after=(time, self._in(number)))
-        return self._out(self.original.rows(question))
+        brought: dict[int, bytes] | None = None if workloads is None else {}
+        records = self._out(self.original.rows(question, brought))
+        if workloads is not None and brought is not None:
+            workloads.update((number - self.base, workload) for number, workload in brought.items())
+        return records
 
     def write(self, batch: Batch) -> None:
         self.original.write(

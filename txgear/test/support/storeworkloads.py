@@ -6,7 +6,7 @@ L{txgear.test.support.stores}. Small ones are in the rows of the jobs, others in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from txgear.broker.records import Batch, InLane, JobChange, JobUpdate, Lane
 from txgear.broker.states import DEAD, DONE
@@ -54,9 +54,11 @@ class WorkloadContract(StoreContract):
     For a test case that is a L{StoreContract}.
 
     @cvar ours: says, in SQL, which rows are not those of others.
+    @cvar brings: whether workloads come with jobs.
     """
 
     ours = "1 = 1"
+    brings: ClassVar[bool] = True
 
     def execute(self, sql: str) -> list[Any]:
         """Ask the database by another way than the store does, or have it do something."""
@@ -196,6 +198,16 @@ class WorkloadContract(StoreContract):
         self.assertEqual([each.size for each in self.store.replay(0, 9)], list(map(len, KINDS)))
         rows = self.store.rows(InLane(Lane(b"f", "", NORMAL), 0, 9))
         self.assertEqual(rows, [each._replace(kind=NORMAL) for each in self.store.replay(0, 9)])
+
+    def test_those_in_rows_come_with_them_where_they_are_wanted(self) -> None:
+        question = InLane(Lane(b"f", "", NORMAL), 0, 9)
+        self.fill()
+        expected = dict(enumerate(KINDS[:3], 1)) if self.brings else {}
+        for kept in (expected, {}):
+            brought: dict[int, bytes] = {}
+            self.assertEqual(self.store.rows(question, brought), self.store.rows(question))
+            self.assertEqual(brought, kept)
+            self.move_out()
 
     def test_ended_without_a_result(self) -> None:
         self.fill()
