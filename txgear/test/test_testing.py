@@ -510,7 +510,7 @@ class DurableTests(TestingTestCase):
         self.assertNoResult(submitted)
         refused = self.server.client().submit_background("f")
         error = self.assertRaises(QueueError, self.server.result, refused)
-        self.assertEqual("gone", error.text)
+        self.assertEqual(StoreUnavailable.told, error.text)
         self.server.advance(1)
         self.assertEqual(b"H:localhost:1", self.successResultOf(submitted))
 
