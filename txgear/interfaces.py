@@ -201,7 +201,8 @@ class IJobStore(Interface):
       - L{txgear.errors.StoreUnavailable}: no answer, or the connection is lost.
         Nothing but L{open} and L{close} may follow.
       - L{txgear.errors.StoreRefused}: what was given is not taken, and nothing of
-        it was done; the store can be worked with as before.
+        it was done; the store can be worked with as before. Where one value is too
+        large, L{txgear.errors.ValueTooLarge}: of these texts it alone is for clients.
       - L{txgear.errors.StoreTaken}: another server has the store; nothing was done.
       - L{txgear.errors.StoreUnusable} otherwise (L{open} only).
 
