@@ -152,7 +152,7 @@ class Archive:
         that its result is kept: see L{keep}.
         """
         until = now + seconds
-        job.workload, job.size, job.since, job.archived = result, len(result), now, b""
+        job.workload, job.size, job.since = result, len(result), now
         self.ended.keep(job, until)
         if until < self._timers.deadline:
             self._timers.call_at(until)
@@ -447,6 +447,7 @@ class Archive:
     def take_out(self, job: Job) -> None:
         """A job is not kept here any more, as it is to be done again."""
         self.ended.remove(job)
+        job.archived = b""
 
     def forget(self, job: Job) -> None:
         """Nothing is known any more of a job that has ended."""

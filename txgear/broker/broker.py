@@ -386,9 +386,20 @@ class Broker:
                 if number > table.reserved:
                     raise QueueError("No job numbers are left until the store answers", why=STORE_UNAVAILABLE)
                 job = Job(
-                    table.naming, number, function, unique, key, workload, priority, background, reducer, now
+                    table.naming,
+                    number,
+                    function,
+                    unique,
+                    key,
+                    workload,
+                    priority,
+                    background,
+                    reducer,
+                    now,
+                    number,
+                    len(workload),
+                    tenant,
                 )
-                job.tenant = tenant
                 if rare:
                     job.history = History(settings, trace) if own else None
                     set_expiry(self.functions, job, now)

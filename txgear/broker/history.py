@@ -259,8 +259,8 @@ class History:
         return None if self.collected is None else b"".join(map(bytes, data))
 
     def notify(self, outcome: int, data: bytes, result: bytes, complete: bool) -> None:
-        """Tell those who wait for the end."""
-        watchers, self.watchers = self.watchers, {}
+        """Tell those who wait for the end; nobody waits for it, or follows it, any more."""
+        watchers, self.watchers, self.followers = self.watchers, {}, None
         for watcher in watchers.values():
             watcher(outcome, data, result, complete)
 

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
+from msgspec import Struct
+
 from txgear.broker.counts import Counts
 from txgear.broker.lanes import Lanes
 from txgear.broker.sharedlanes import SharedLanes
@@ -123,9 +125,13 @@ class Crowd:
             del self._joins[place]
 
 
-class Job:
+class Job(Struct, eq=False, gc=False):
     """
-    One piece of work. A server may hold a million of them, hence the slots.
+    One piece of work.
+
+    A server may hold millions of them, so Python's collector of cycles does not look at them: it would take
+    longer than all else that is done to submit one. So there must be no way from a job that is over back to
+    itself; its worker, its clients, its appointment, its run, and those who watch or follow it are let go of.
 
     @ivar naming: what its handle looks like, with C{%d} for the number.
     @ivar kept_handle: its handle, made once, while it runs and is needed often; that of another, where it was
@@ -142,13 +148,13 @@ class Job:
     @ivar reply: what those wait for who submitted it, while it is on its way to the store; otherwise C{None}.
     @ivar stored: whether the store has it.
     @ivar created: when it was submitted, by the server's time; 0.0 where that is not known.
-    @ivar since: when it was queued, began to run, or ended, by the server's time: whichever came last. There
-        for jobs that are ready, run or have ended only.
+    @ivar since: when it was queued, began to run, or ended, by the server's time: whichever came last. 0.0 of
+        jobs that are neither ready, nor run, nor have ended.
     @ivar history: what it has beyond the classic protocol, or C{None}.
-    @ivar archived: what was its history, of a job that has ended and is kept; there for these only. Empty
-        where that was not made yet, as nothing is to be said but that its result is kept.
-    @ivar run: with which others of its function it is kept, of a job that has ended and is kept; there for
-        these only. C{None} for the dead, and where only the unique is kept.
+    @ivar archived: what was its history, of a job that has ended and is kept. Empty where that was not made
+        yet, as nothing is to be said but that its result is kept.
+    @ivar run: with which others of its function it is kept, of a job that has ended and is kept. C{None} for
+        the dead, and where only the unique is kept.
     @ivar priority: L{constants.HIGH}, C{NORMAL} or C{LOW}.
     @ivar reducer: the reducer's name for a worker that grabs with GRAB_JOB_ALL, or empty.
     @ivar background: true if it is to be done even when no client waits for it.
@@ -163,75 +169,33 @@ class Job:
     @ivar progress: the last one that its worker sent: a number, and what that is a part of.
     """
 
-    __slots__ = (
-        "appointment",
-        "archived",
-        "background",
-        "clients",
-        "created",
-        "due",
-        "function",
-        "history",
-        "kept_handle",
-        "key",
-        "naming",
-        "number",
-        "place",
-        "priority",
-        "progress",
-        "reducer",
-        "reply",
-        "retries",
-        "run",
-        "since",
-        "size",
-        "state",
-        "stored",
-        "tenant",
-        "unique",
-        "worker",
-        "workload",
-    )
-
-    def __init__(
-        self,
-        naming: bytes,
-        number: int,
-        function: Function,
-        unique: bytes,
-        key: Key | None,
-        workload: Data,
-        priority: int,
-        background: bool,
-        reducer: bytes,
-        created: float = 0.0,
-    ) -> None:
-        self.naming = naming
-        self.kept_handle = b""
-        self.number = self.place = number
-        self.function = function
-        self.unique = unique
-        self.key = key
-        self.workload = workload
-        self.size = len(workload)
-        self.reply: Reply | None = None
-        self.stored = False
-        self.priority = priority
-        self.background = background
-        self.reducer = reducer
-        self.created = created
-        self.history: History | None = None
-        self.tenant: Tenant | None = None
-        self.since: float
-        self.archived: bytes
-        self.run: Run | None
-        self.state = NEW
-        self.clients: tuple[()] | tuple[Peer] | Crowd = ()
-        self.worker: Peer | None = None
-        self.retries = 0
-        self.due = 0.0
-        self.appointment: Appointment | None = None
-        self.progress = NO_PROGRESS
+    naming: bytes
+    number: int
+    function: Function
+    unique: bytes
+    key: Key | None
+    workload: Data
+    priority: int
+    background: bool
+    reducer: bytes
+    created: float
+    place: int
+    size: int
+    tenant: Tenant | None = None
+    history: History | None = None
+    kept_handle: bytes = b""
+    reply: Reply | None = None
+    stored: bool = False
+    since: float = 0.0
+    archived: bytes = b""
+    run: Run | None = None
+    state: int = NEW
+    clients: tuple[()] | tuple[Peer] | Crowd = ()
+    worker: Peer | None = None
+    retries: int = 0
+    due: float = 0.0
+    appointment: Appointment | None = None
+    progress: tuple[int, int] = NO_PROGRESS
 
     @property
     def handle(self) -> bytes:

@@ -63,7 +63,8 @@ class Revival:
         key: Key | None = record.unique or None
         if key == UNIQUE_FROM_WORKLOAD:
             key = int.from_bytes(record.digest, "big") if record.digest is not None else None
-        job = Job(
+        owner = None if record.history is None else owner_of(record.history)
+        return Job(
             table.naming if record.prefix == table.prefix else naming_of(record.prefix),
             record.number,
             self._functions.by_name.get(name) or self._functions.get(name, bounded=False),
@@ -74,13 +75,13 @@ class Revival:
             True,
             record.reducer,
             record.created and record.created - offset,
+            record.place,
+            record.size,
+            None if owner is None else self._tenants.get(owner),
+            history,
+            stored=True,
+            retries=record.retries,
         )
-        job.place, job.size, job.retries = record.place, record.size, record.retries
-        job.stored = True
-        if record.history is not None and (owner := owner_of(record.history)) is not None:
-            job.tenant = self._tenants.get(owner)
-        job.history = history
-        return job
 
     def history(self, record: JobRecord) -> History | None:
         """

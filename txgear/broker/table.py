@@ -263,9 +263,10 @@ class JobTable:
             known.clear()
             self.moved.clear()
         # As in part_all, which is one call more on the way of each job.
-        for client in job.clients:
-            client.attached.pop(job, None)
-        job.clients = ()
+        if job.clients:
+            for client in job.clients:
+                client.attached.pop(job, None)
+            job.clients = ()
 
     def by_handle(self, handle: bytes) -> Job | None:
         """The job with this handle."""

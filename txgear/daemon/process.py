@@ -37,11 +37,10 @@ GC_THRESHOLDS: Final = (5000, 1, 4000)
 """
 The thresholds of Python's cycle collector, for its three generations; its own are 700, 10 and 10.
 
-Jobs and packets make no cycles, and each look for them costs time: with Python's figures a job that is
-taken into a long queue takes 3.7 microseconds, with these 3.1. Higher figures for the first two
-save nothing more, and those say for how long the server stands still: 10,000 objects are looked through
-in 3 ms. A look through all of them takes a tenth of a second where memory is full of jobs, so the third lets
-that be rare.
+Packets make no cycles, and jobs are not looked at (L{txgear.broker.model.Job}); each look costs time. Higher
+figures for the first two save nothing more, and those say for how long the server stands still: 10,000
+objects are looked through in 3 ms. A look through all may take a tenth of a second, so the third lets that
+be rare.
 """
 
 SIGNAL: Final = "signal"

@@ -477,7 +477,13 @@ class SqlStore:
 
     def lanes(self) -> list[LaneCount]:
         """See L{IJobStore.lanes}."""
-        return self._reading(lambda cursor: self._lanes.all(cursor, self._parts))
+
+        def work(cursor: DBAPICursor) -> list[LaneCount]:
+            # What is asked once the first batch, on which clients wait, is not to ask.
+            self._questions.segments(cursor)
+            return self._lanes.all(cursor, self._parts)
+
+        return self._reading(work)
 
     def rows(self, question: Question, workloads: dict[int, bytes] | None = None) -> list[JobRecord]:
         """See L{IJobStore.rows}."""

@@ -8,10 +8,11 @@ from collections.abc import Collection
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.model import Function, Job, Peer
+from txgear.broker.model import Peer
 from txgear.broker.rights import PURGE, SEE, SHUTDOWN, check, check_join, may, sees
 from txgear.broker.tenants import Tenant
 from txgear.errors import AccessDenied
+from txgear.test.support.broker import make_job
 
 
 class Only:
@@ -30,7 +31,7 @@ class Only:
 class RightsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.peer = Peer(7, "10.0.0.7")
-        self.job = Job(b"H:x:%d", 1, Function(b"f"), b"", None, b"", 1, True, b"")
+        self.job = make_job()
 
     def test_no_rules(self) -> None:
         """Without rules a peer may do anything, and see any job."""

@@ -62,7 +62,10 @@ def make_job(
 ) -> Job:
     """A job that no broker knows."""
     function = function or Function(b"f")
-    return Job(b"H:test:%d", number, function, unique, unique or None, workload, priority, background, b"")
+    key, size = unique or None, len(workload)
+    return Job(
+        b"H:test:%d", number, function, unique, key, workload, priority, background, b"", 0.0, number, size
+    )
 
 
 def record(number: int, place: int | None = None, **fields: Any) -> JobRecord:
