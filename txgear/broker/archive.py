@@ -447,7 +447,6 @@ class Archive:
     def take_out(self, job: Job) -> None:
         """A job is not kept here any more, as it is to be done again."""
         self.ended.remove(job)
-        job.archived = b""
 
     def forget(self, job: Job) -> None:
         """Nothing is known any more of a job that has ended."""

@@ -261,11 +261,10 @@ class Operations:
         return True
 
     def _requeue(self, job: Job, now: float) -> None:
-        history = history_of(job)
         self._archive.take_out(job)
-        job.history = history
-        history.counts.clear()
-        history.aside = None
+        job.history, job.archived = history_of(job), b""
+        job.history.counts.clear()
+        job.history.aside = None
         job.retries = 0
         job.function.counts.requeued += 1
         self._table.put_last(job)
