@@ -218,11 +218,14 @@ def carry_out(
     columns: Sequence[Column],
     as_json: bool,
     complain: Callable[[str], None] = complain,
+    *,
+    chosen: bool = False,
 ) -> int:
     """
     Do something to several things, and tell of each.
 
     @param columns: those of the rows.
+    @param chosen: whether a pattern or a group has chosen them: it is said where there are none.
     @return: the exit status: that of the failures where nothing else has come of it.
     @raise CommandError: it has ended before all were done.
     """
@@ -239,8 +242,8 @@ def carry_out(
         deque(rows, maxlen=0)
         raise
     status = outcome.status()
-    if not (outcome.done or outcome.failed):
-        # A pattern or a group that is mistyped is no failure, and looks like one that was done.
+    if chosen and not (outcome.done or outcome.failed):
+        # One that is mistyped is no failure, and looks like one that was done.
         complain("nothing was done: none matches")
     return status
 

@@ -69,7 +69,7 @@ def pause_or_resume(fleet: Fleet, verb: str, names: Sequence[str], pattern: str 
     if pattern is None:
         return at_all(fleet, names, do, PAUSED, as_json)
     query = {"function": as_shown(pattern), "paused": verb == "resume", "limit": PAGE}
-    return carry_out(fleet, matching(fleet, query, do), PAUSED, as_json)
+    return carry_out(fleet, matching(fleet, query, do), PAUSED, as_json, chosen=True)
 
 
 def matching(fleet: Fleet, query: Row, do: Callable[[Api, str], Row]) -> Iterator[Step]:

@@ -133,7 +133,7 @@ def _tell_all(
     steps = (
         fleet.step("worker", api, str(row["descriptor"]), steering(order, row["id"])) for api, row in told
     )
-    return carry_out(fleet, steps, COLUMNS, as_json)
+    return carry_out(fleet, steps, COLUMNS, as_json, chosen=True)
 
 
 def is_number(name: str) -> bool:

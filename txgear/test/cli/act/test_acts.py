@@ -49,13 +49,13 @@ class CarryOutTests(SynchronousTestCase):
         self.complaints: list[str] = []
         self.fleet = Fleet(FakeServers(ActingApi("here:1", lambda method, path: None)))
 
-    def carry(self, *steps: Step, as_json: bool = False, several: bool = False) -> int:
+    def carry(self, *steps: Step, as_json: bool = False, several: bool = False, chosen: bool = False) -> int:
         fleet = self.fleet
         if several:
             both = (ActingApi(f"{name}:1", lambda method, path: None) for name in ("here", "there"))
             fleet = Fleet(FakeServers(*both))
         with writing() as written:
-            status = carry_out(fleet, steps, COLUMNS, as_json, self.complaints.append)
+            status = carry_out(fleet, steps, COLUMNS, as_json, self.complaints.append, chosen=chosen)
         self.out = written.out
         return status
 
@@ -69,9 +69,14 @@ class CarryOutTests(SynchronousTestCase):
     def test_there_are_none(self) -> None:
         """It is said, as a pattern may be mistyped, and is no failure, as all may be as they are to be."""
         for as_json in (False, True):
-            self.assertEqual(self.carry(as_json=as_json), 0)
+            self.assertEqual(self.carry(as_json=as_json, chosen=True), 0)
             self.assertEqual(self.out, "")
             self.assertEqual(self.complaints.pop(), "nothing was done: none matches")
+
+    def test_none_were_named(self) -> None:
+        """As those who list and act in one line mean it: nothing is to be said."""
+        self.assertEqual(self.carry(), 0)
+        self.assertEqual((self.out, self.complaints), ("", []))
 
     def test_those_that_fail_keep_no_others_back(self) -> None:
         self.assertEqual(self.carry(step("a", UNKNOWN), step("b", "ended"), step("c", REFUSED)), FAILED)
