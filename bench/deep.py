@@ -48,6 +48,8 @@ BUCKETS: Final = 1_000_003
 """Of gearmand's tables: with the 991 that it has by default it takes half an hour for two million jobs."""
 LOOK: Final = 0.5
 """Seconds between two looks at whether a server has come to rest."""
+GIVING_BACK: Final = 5.0
+"""Seconds of rest after which a server has given back what it had for jobs that have ended."""
 MIB: Final = 1024 * 1024
 
 CONFIG: Final = f"""
@@ -347,6 +349,7 @@ def dead(build: Build, jobs: int, folder: Path, figures: Figures) -> None:
         server.load("submit", jobs)
         Seen(folder / "seen", jobs).take(server, jobs, "--fail")
         server.rest()
+        time.sleep(GIVING_BACK)
         figures["dead_mib"] = resident(server.pid)
         figures["dead_most_mib"] = resident(server.pid, "VmHWM:")
     with running(build, folder, CONFIG) as server, closing(Peer(server.port)) as peer:

@@ -28,6 +28,7 @@ from txgear.broker.broker import Broker
 from txgear.broker.bulkacts import BulkActs
 from txgear.broker.findings import Trend
 from txgear.broker.model import Job, Peer
+from txgear.broker.paging import JOB_BYTES
 from txgear.broker.quickacks import Tally
 from txgear.broker.records import StoredValue
 from txgear.broker.rules import Rules
@@ -311,6 +312,11 @@ class JobServer:
         and the TLS of connections.
         """
         return self.unread + self.budget.freed + self.handshakes.freed
+
+    def held(self) -> int:
+        """Bytes that the jobs in memory take, about; without a store, what their workloads take is not in it."""
+        pager = self.broker.pager
+        return JOB_BYTES * len(self.broker.table.jobs) if pager is None else pager.memory
 
     def connect(self, line: PeerLine, descriptor: int, address: str) -> Peer:
         """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,23 +15,31 @@ from txgear.daemon.trim import (
     RETRY_SECONDS,
     SHARE,
     Trimmer,
-    c_library_trim,
+    give_back,
     resident,
 )
 
 LEAST = 50_000_000
 
 
+class Cycle:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
 class TrimmerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.memory, self.kept, self.cpu, self.takes = LEAST, LEAST, 0.0, 0.0
-        self.trimmed = self.freed = 0
+        self.trimmed = self.freed = self.held = 0
         self.trimmer = Trimmer(
             self.clock,
             self.clock.seconds,
             self.trim,
             lambda: self.freed,
+            lambda: self.held,
             lambda: self.memory,
             lambda: self.cpu,
         )
@@ -58,6 +69,20 @@ class TrimmerTests(SynchronousTestCase):
         self.burst(BURST - 1)
         self.clock.pump([LOOK_SECONDS] * 10)
         self.assertEqual(self.trimmed, 0)
+
+    def test_after_many_small_things(self) -> None:
+        """They are freed where there are fewer of them than there were."""
+        self.memory += BURST
+        for self.held in (BURST, BURST + 10, 11):
+            self.clock.advance(LOOK_SECONDS)
+            self.assertEqual(self.trimmed, 0)
+        self.held = 10
+        self.clock.advance(LOOK_SECONDS)
+        self.assertEqual((self.trimmed, self.memory), (1, LEAST))
+        self.memory += BURST
+        self.held = 5
+        self.clock.advance(LOOK_SECONDS)
+        self.assertEqual(self.trimmed, 1)
 
     def test_the_least_is_what_counts(self) -> None:
         self.memory -= 10_000_000
@@ -99,6 +124,14 @@ class TrimmerTests(SynchronousTestCase):
 
     def test_the_system(self) -> None:
         self.assertGreaterEqual(resident(), 0)
-        trim = c_library_trim()
-        if trim is not None:
-            trim()
+
+    def test_cycles_are_given_back(self) -> None:
+        """It is a look through all, with which Python gives up what it keeps of small objects."""
+        cycle = Cycle()
+        seen = weakref.ref(cycle)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        del cycle
+        self.assertIsNotNone(seen())
+        give_back()
+        self.assertIsNone(seen())

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from txgear.broker.paging import JOB_BYTES
 from txgear.broker.sleepers import WAKE_SECONDS
 from txgear.interfaces import IJobServer, IServerSettings
 from txgear.net.batchedreads import AVAILABLE
@@ -41,7 +42,7 @@ from txgear.server.settings import Settings
 from txgear.server.sockets import KeepAlive
 from txgear.test.support.clock import START
 from txgear.test.support.net import FakeTcpConnection
-from txgear.test.support.server import ServerFixture
+from txgear.test.support.server import DurableServerTestCase, ServerFixture, submit
 
 
 class PromisesTests(SynchronousTestCase):
@@ -160,6 +161,26 @@ class TimerTests(SynchronousTestCase):
         self.submit(5)
         self.assertEqual(self.times(), [])
         self.fixture.server.stop()
+
+
+class HeldTests(DurableServerTestCase):
+    """What the jobs in memory take."""
+
+    def test_without_a_store(self) -> None:
+        fixture = ServerFixture()
+        client = fixture.connect()
+        self.assertEqual(fixture.server.held(), 0)
+        client.tell(submit(), submit())
+        self.assertEqual(fixture.server.held(), 2 * JOB_BYTES)
+
+    def test_with_one(self) -> None:
+        """Jobs that are rows take nothing."""
+        self.begin(queue_memory=JOB_BYTES + 10)
+        server = self.fixture.server
+        for _ in range(4):
+            self.client.tell(submit(b"1234567"))
+            self.thread.run_all()
+        self.assertEqual(server.held(), JOB_BYTES + 7)
 
 
 class DrainTests(SynchronousTestCase):
