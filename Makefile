@@ -19,7 +19,7 @@ OUT := build
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Modules without Twisted, a clock or I/O: every line and branch of each is covered by its own tests alone.
-PURE := txgear/protocol/*.py txgear/broker/*.py txgear/errors.py txgear/quantities.py txgear/policies.py txgear/cluster/watch.py
+PURE := txgear/protocol/*.py txgear/broker/*.py txgear/broker/*/*.py txgear/errors.py txgear/quantities.py txgear/policies.py txgear/cluster/watch.py
 
 # Those that measure no time are done two at a time, the longest first; then those that do, alone.
 STEPS := lint types wheel unit docs covered

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Final
 
 from run import free_port, server_command
-from txgear.broker.deadgroups import DEAD_REASONS
+from txgear.broker.ended.deadgroups import DEAD_REASONS
 from txgear.broker.history import Attempt, History
 from txgear.broker.records import DEAD as DEAD_KIND
 from txgear.broker.records import KEPT, Batch, JobRecord, JobUpdate

@@ -140,7 +140,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the name of a job that is kept is taken for as long as that",
-        "broker/archive.py",
+        "broker/ended/archive.py",
         "self._persistence.name(job, job.key if taken else None)",
         "self._persistence.name(job, job.key)",
         "broker.test_lookups_elsewhere",
@@ -290,17 +290,17 @@ MUTANTS: Final = (
     # What has ended, and only the store has.
     Mutant(
         "of several lanes of the dead the first is emptied, be others older",
-        "broker/archive.py",
+        "broker/ended/archive.py",
         "then(min([rows.read_to for rows in lanes], default=LAST_NUMBER) if answered else None, later)",
         "then(LAST_NUMBER if answered else None, later)",
-        "broker.test_archive_rows",
+        "broker.ended.test_archive_rows",
     ),
     Mutant(
         "what leaves the memory before the first that is read is passed over",
-        "broker/archive.py",
+        "broker/ended/archive.py",
         "        if rows.read_to >= after:\n",
         "        if rows.read_to >= 0:\n",
-        "broker.test_archive_rows",
+        "broker.ended.test_archive_rows",
     ),
     Mutant(
         "what is read for one who waits leaves the memory before the rest is there",
@@ -318,10 +318,10 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a great many are taken in to be forgotten, and are not",
-        "broker/archive.py",
+        "broker/ended/archive.py",
         "        self.behind = go_on <= now\n",
         "        self.behind = False\n",
-        "broker.test_archive_rows",
+        "broker.ended.test_archive_rows",
     ),
     # Which jobs the store has.
     Mutant(

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from txgear.broker.deadgroups import DEAD_REASONS
+from txgear.broker.ended.deadgroups import DEAD_REASONS
 from txgear.broker.history import Aside, Attempt, History, owned_by, owner_of
 from txgear.broker.records import (
     ASIDE,

@@ -19,12 +19,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker.absences import Absences
-from txgear.broker.archive import Archive
 from txgear.broker.bulk import BATCH, one_by_one
 from txgear.broker.counts import word_of
 from txgear.broker.departures import Departures
 from txgear.broker.dispatcher import Dispatcher
 from txgear.broker.draining import Draining
+from txgear.broker.ended.archive import Archive
 from txgear.broker.expiry import set_expiry
 from txgear.broker.functions import Functions
 from txgear.broker.history import History, check_settings

@@ -19,8 +19,8 @@ from txgear.policies import CLASSIC
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
 if TYPE_CHECKING:
-    from txgear.broker.archive import Archive
     from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.ended.archive import Archive
     from txgear.broker.functions import Functions
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Function, Job

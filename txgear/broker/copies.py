@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.history import History
 from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:
-    from txgear.broker.archive import Archive
+    from txgear.broker.ended.archive import Archive
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Job
     from txgear.broker.persistence import Persistence

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop
 from typing import TYPE_CHECKING, Any
 
-from txgear.broker.archive import history_of
-from txgear.broker.deadgroups import DEAD_REASONS
+from txgear.broker.ended.archive import history_of
+from txgear.broker.ended.deadgroups import DEAD_REASONS
 from txgear.broker.inspection import LOOKED_PAST, moment, place
 from txgear.broker.records import InLane, LastInLane
 from txgear.broker.rights import PEERS, knows, may, reads
@@ -21,10 +21,10 @@ from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
+    from txgear.broker.ended.reviews import Review
+    from txgear.broker.ended.shelves import Shelf
     from txgear.broker.model import Function, Job, Peer
     from txgear.broker.records import JobRecord
-    from txgear.broker.reviews import Review
-    from txgear.broker.shelves import Shelf
 
     GroupPage = tuple[list[tuple[Function, str, Shelf]], bytes | None]
 

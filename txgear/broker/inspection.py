@@ -18,8 +18,8 @@ from time import gmtime
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker import matching
-from txgear.broker.archive import history_of
 from txgear.broker.counts import Counts, quantiles
+from txgear.broker.ended.archive import history_of
 from txgear.broker.matching import Matches, parsing, state_name, worker_name
 from txgear.broker.model import Job
 from txgear.broker.rights import PEERS, knows, may, meets, reads, sees

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.archive import history_of, retention
 from txgear.broker.counts import ABANDONED, CANCEL, NOT_STORED, TOO_LATE
+from txgear.broker.ended.archive import history_of, retention
 from txgear.broker.history import Attempt, History, as_text
 from txgear.broker.model import NO_PROGRESS
 from txgear.broker.records import UNREADABLE_SECONDS
@@ -43,8 +43,8 @@ from txgear.protocol.constants import (
 )
 
 if TYPE_CHECKING:
-    from txgear.broker.archive import Archive
     from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.ended.archive import Archive
     from txgear.broker.functions import Functions
     from txgear.broker.history import Follower, Watcher
     from txgear.broker.model import Job, Peer, Reply

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from zlib import crc32
 
 from txgear.broker import inspection
-from txgear.broker.deadgroups import DEAD_REASONS
+from txgear.broker.ended.deadgroups import DEAD_REASONS
 from txgear.broker.matching import SELECTIONS
 from txgear.broker.records import DEAD, KEPT, LAST_NUMBER, NAMED, OWN, ByKey, InLane, InOrder, WithUnique
 from txgear.broker.search import BOUNDS, Bounds, Rows, Search, page_by_place

@@ -26,8 +26,8 @@ from txgear.errors import STORE_UNAVAILABLE, AccessDenied, QueueError
 from txgear.protocol.constants import ERROR, JOB_CREATED
 
 if TYPE_CHECKING:
-    from txgear.broker.archive import Archive
     from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.ended.archive import Archive
     from txgear.broker.functions import Functions
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Job, Peer

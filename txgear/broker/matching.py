@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from txgear.broker.archive import history_of
-from txgear.broker.deadgroups import reason_of
+from txgear.broker.ended.archive import history_of
+from txgear.broker.ended.deadgroups import reason_of
 from txgear.broker.model import Job
 from txgear.broker.rights import meets, reads
 from txgear.broker.search import contains, searching

@@ -585,8 +585,8 @@ class Peer:
 
 class Run:
     """
-    Jobs whose results are kept (see L{txgear.broker.results}): they have ended one after the other, and none
-    of them is to be forgotten before those ahead of it.
+    Jobs whose results are kept (see L{txgear.broker.ended.results}): they have ended one after the other, and
+    none of them is to be forgotten before those ahead of it.
 
     @ivar jobs: those that are still here, by number; the first is the first that has ended.
     @ivar due: no later than when that one is to be forgotten, by the server's time; 0.0 while somebody is at

@@ -12,18 +12,18 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BulkTask, BulkTasks, one_by_one
 from txgear.broker.changes import Changes
 from txgear.broker.copies import Copies
 from txgear.broker.counts import CANCEL
+from txgear.broker.ended.archive import PAUSE, history_of
 from txgear.broker.records import LIMITED, PAUSED, StoredValue
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, RUNNING
 from txgear.broker.walks import Walk
 
 if TYPE_CHECKING:
-    from txgear.broker.archive import Archive
     from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.ended.archive import Archive
     from txgear.broker.functions import Functions
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Function, Job

@@ -41,7 +41,7 @@ NAMED: Final = 5
 ASIDE: Final = 6
 """The kind of a dead job that is in a review."""
 DEAD: Final = 8
-"""The kind of a dead job: this, and the index of why it is in L{txgear.broker.deadgroups.DEAD_REASONS}."""
+"""The kind of a dead job: this, and the index of why in L{txgear.broker.ended.deadgroups.DEAD_REASONS}."""
 OWN: Final = 16
 """Is part of the kind of a job that has ended and is kept by settings of its own."""
 KINDS: Final = 32

@@ -16,7 +16,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from txgear.broker.deadgroups import DEAD_REASONS
+from txgear.broker.ended.deadgroups import DEAD_REASONS
 from txgear.broker.rights import knows
 from txgear.broker.states import DELAYED, QUEUED, RUNNING, STATE_NAMES, STORING
 from txgear.errors import InvalidArgument, PolicyError

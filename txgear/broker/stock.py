@@ -33,8 +33,8 @@ from txgear.broker.wakings import AHEAD, Wakings
 from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:
-    from txgear.broker.archive import Archive, Told
     from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.ended.archive import Archive, Told
     from txgear.broker.functions import Functions
     from txgear.broker.model import Function
     from txgear.broker.paging import Pager

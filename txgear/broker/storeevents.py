@@ -16,8 +16,8 @@ from txgear.protocol.constants import WORK_FAIL
 
 if TYPE_CHECKING:
     from txgear.broker.absences import Absences
-    from txgear.broker.archive import Archive
     from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.ended.archive import Archive
     from txgear.broker.functions import Functions
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.lookups import Lookups
@@ -41,8 +41,8 @@ class StoreEvents:
     @ivar passed: L{Lookups.is_over}.
     @ivar trust: L{Dispatcher.trust<txgear.broker.dispatcher.Dispatcher.trust>}.
     @ivar reserve: L{JobTable.reserve<txgear.broker.table.JobTable.reserve>}.
-    @ivar result_stored: L{Archive.result_stored<txgear.broker.archive.Archive.result_stored>}.
-    @ivar result_refused: L{Archive.result_refused<txgear.broker.archive.Archive.result_refused>}.
+    @ivar result_stored: L{Archive.result_stored<txgear.broker.ended.archive.Archive.result_stored>}.
+    @ivar result_refused: L{Archive.result_refused<txgear.broker.ended.archive.Archive.result_refused>}.
     @ivar workload_refused: L{Changes.workload_refused<txgear.broker.changes.Changes.workload_refused>}.
     @ivar written: L{Stock.written<txgear.broker.stock.Stock.written>}.
     """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from txgear.broker.archive import Told
+    from txgear.broker.ended.archive import Told
     from txgear.broker.model import Job
     from txgear.broker.records import JobRecord
 

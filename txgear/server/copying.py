@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from txgear.broker import inspection
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import READ, check
 from txgear.broker.states import DEAD

@@ -314,7 +314,7 @@ class JobServer:
         return self.unread + self.budget.freed + self.handshakes.freed
 
     def held(self) -> int:
-        """Bytes that the jobs in memory take, about; without a store, what their workloads take is not in it."""
+        """Bytes that the jobs in memory take, about; without a store their workloads do not count."""
         pager = self.broker.pager
         return JOB_BYTES * len(self.broker.table.jobs) if pager is None else pager.memory
 
@@ -372,7 +372,7 @@ class JobServer:
             self.broker.repeat(peer, job)
 
     def read(self, job: Job, done: Callable[[bytes | None], None]) -> None:
-        """As L{Archive.read<txgear.broker.archive.Archive.read>}; the job stays in memory meanwhile."""
+        """As L{Archive.read<txgear.broker.ended.archive.Archive.read>}; the job stays in memory meanwhile."""
         stock = self.broker.stock
 
         def come(found: bytes | None) -> None:

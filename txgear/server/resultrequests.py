@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.history import History
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import READ, SEE, check, knows, may, seen_by

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from txgear.broker import inspection
 from txgear.broker import listing as lists
-from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.rights import READ, SEE, SETTINGS, check, knows, may
 from txgear.broker.search import OF_CONNECTIONS, OF_DEAD, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger, LogLevel
 
 from txgear.broker.bulkacts import BulkAct, Order
+from txgear.broker.ended.reviews import MOST_REVIEWED
 from txgear.broker.inspection import PRIORITY_NAMES, moment
 from txgear.broker.model import Peer, Reply
-from txgear.broker.reviews import MOST_REVIEWED
 from txgear.broker.rights import MOVE, PRIORITISE, REVIEW, SHUTDOWN, check, meets
 from txgear.broker.search import OF_DEAD, OF_ENDED, OF_JOBS, Search
 from txgear.errors import InvalidArgument, ServerError

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Connection, func, select, update
 from twisted.logger import Logger
 
-from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, reason_of
+from txgear.broker.ended.deadgroups import DEAD_REASONS, UNKNOWN, reason_of
 from txgear.broker.history import History
 from txgear.broker.records import ASIDE, DEAD, KEPT, NAMED, READY, WAITING, JobRecord, key_of_record
 from txgear.broker.states import DEAD as IS_DEAD

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from txgear.broker.absences import GONE_SECONDS, LOOK_FROM
-from txgear.broker.archive import history_of
 from txgear.broker.bulk import BATCH
+from txgear.broker.ended.archive import history_of
 from txgear.broker.history import Attempt
 from txgear.broker.model import Job, Peer
 from txgear.broker.records import JobUpdate, LaneCount, lane_of

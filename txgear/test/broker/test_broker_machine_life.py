@@ -17,13 +17,13 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.archive import archived_of, history_of
 from txgear.broker.broker import Broker
+from txgear.broker.ended.archive import archived_of, history_of
+from txgear.broker.ended.shelves import Counted
 from txgear.broker.history import History as JobLife
 from txgear.broker.model import Function, Job, Peer
 from txgear.broker.records import PAUSED, READY
 from txgear.broker.rules import Rules
-from txgear.broker.shelves import Counted
 from txgear.broker.states import DEAD, RUNNING
 from txgear.errors import JobNotFound, ServerError
 from txgear.policies import CLASSIC, Policies

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
+from txgear.broker.ended.reviews import MOST_REVIEWS
 from txgear.broker.history import Aside
 from txgear.broker.model import Job
 from txgear.broker.operations import Operations
-from txgear.broker.reviews import MOST_REVIEWS
 from txgear.broker.states import DEAD, DELAYED, DONE, QUEUED, RUNNING
 from txgear.broker.tenants import Quota
 from txgear.errors import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Job
 from txgear.broker.states import DEAD, DELAYED, DONE, QUEUED, RUNNING, STORING
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase

@@ -8,8 +8,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import inspection
-from txgear.broker.archive import history_of
 from txgear.broker.broker import Broker
+from txgear.broker.ended.archive import history_of
 from txgear.broker.inspection import MOST_WAITERS
 from txgear.broker.model import Job, Peer
 from txgear.broker.rules import Rules

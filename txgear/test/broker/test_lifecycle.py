@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.history import Attempt
 from txgear.broker.model import Job, Peer
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, FAILED, PAGED, QUEUED, RUNNING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.lifecycle import UNREAD_SECONDS
 from txgear.broker.model import Job
 from txgear.broker.records import UNREADABLE_SECONDS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from txgear.broker.archive import history_of
 from txgear.broker.counts import CANCEL
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Job
 from txgear.broker.states import CANCELLED, DEAD, FAILED, QUEUED, RUNNING
 from txgear.broker.workreports import WorkReports

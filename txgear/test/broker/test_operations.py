@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from txgear.broker.archive import history_of
 from txgear.broker.bulk import BATCH, BulkTask
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Job
 from txgear.broker.operations import MOST_PURGES, STEPS, Purge
 from txgear.broker.records import LIMITED, PAUSED, SCHEDULED, StoredValue

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import inf
 
-from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BATCH
+from txgear.broker.ended.archive import PAUSE, history_of
 from txgear.broker.model import Peer
 from txgear.broker.operations import PAGE, PATIENCE
 from txgear.broker.records import InLane

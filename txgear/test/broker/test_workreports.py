@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Peer
 from txgear.broker.states import DEAD, DELAYED
 from txgear.errors import JobNotFound

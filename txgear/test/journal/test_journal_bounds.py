@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Job
 from txgear.broker.ports import Reading
 from txgear.errors import StoreUnavailable

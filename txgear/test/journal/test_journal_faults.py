@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Reply
 from txgear.broker.records import PAUSED, SCHEDULED, ByNumber, StoredValue
 from txgear.broker.states import DEAD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Job
 from txgear.broker.ports import Reading
 from txgear.broker.records import PAUSED, SCHEDULED, StoredValue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from txgear.broker.reviews import MOST_REVIEWED
+from txgear.broker.ended.reviews import MOST_REVIEWED
 from txgear.security.audit import AuditLog
 from txgear.test.server.test_taskcommands import TaskTestCase
 

@@ -12,7 +12,7 @@ from sqlalchemy import inspect
 from sqlalchemy.engine.interfaces import DBAPICursor
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.deadgroups import DEAD_REASONS
+from txgear.broker.ended.deadgroups import DEAD_REASONS
 from txgear.broker.history import Aside, Attempt, History, owned_by
 from txgear.broker.records import (
     ASIDE,

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.archive import Archive
 from txgear.broker.broker import Broker
+from txgear.broker.ended.archive import Archive
 from txgear.broker.lanes import Lanes
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.records import (

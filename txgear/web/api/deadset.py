@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from twisted.internet.defer import Deferred
 
 from txgear.broker import deadlists
-from txgear.broker.reviews import MOST_REVIEWED
+from txgear.broker.ended.reviews import MOST_REVIEWED
 from txgear.broker.rights import REVIEW
 from txgear.broker.search import DEFAULT_ROWS
 from txgear.errors import ServerError

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from txgear.broker import inspection
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.history import History
 from txgear.broker.model import Job
 from txgear.broker.rights import READ, SEE, check, knows, may, seen_by

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from txgear.broker import inspection
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.history import History
 from txgear.broker.inspection import MOST_SHOWN, PRIORITY_NAMES, moment
 from txgear.broker.matching import state_name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from twisted.internet.defer import Deferred
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.states import DEAD, DONE
 from txgear.web.answers import Problem
 from txgear.web.pages.payloads import head

@@ -14,7 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.inspection import MOST_SHOWN, PRIORITY_NAMES
 from txgear.broker.model import Job
 from txgear.broker.rights import READ

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from txgear.broker.reviews import MOST_REVIEWED
+from txgear.broker.ended.reviews import MOST_REVIEWED
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import WORK_EXCEPTION, WORK_FAIL
 from txgear.test.web.api.apicase import ApiTestCase

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from txgear.broker.ended.reviews import MOST_REVIEWS
 from txgear.broker.model import Function, Peer
-from txgear.broker.reviews import MOST_REVIEWS
 from txgear.broker.search import Bounds
 from txgear.errors import StoreUnavailable
 from txgear.policies import CLASSIC, Policies

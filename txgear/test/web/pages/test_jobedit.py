@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.inspection import MOST_SHOWN
 from txgear.broker.rights import HTTP, READ, SEE, SUBMIT
 from txgear.broker.states import CANCELLED, DELAYED, QUEUED

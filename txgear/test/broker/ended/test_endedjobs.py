@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.endedjobs}."""
+"""Tests of L{txgear.broker.ended.endedjobs}."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.deadgroups import UNKNOWN
-from txgear.broker.endedjobs import MOST_FRESH, EndedJobs, lane_of
+from txgear.broker.ended.deadgroups import UNKNOWN
+from txgear.broker.ended.endedjobs import MOST_FRESH, EndedJobs, lane_of
 from txgear.broker.history import Aside
 from txgear.broker.model import Function, Job
 from txgear.broker.records import ASIDE, KEPT, NAMED, OWN, Lane

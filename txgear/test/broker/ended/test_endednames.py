@@ -1,10 +1,10 @@
-"""Tests of L{txgear.broker.endednames}."""
+"""Tests of L{txgear.broker.ended.endednames}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.endednames import EndedNames
+from txgear.broker.ended.endednames import EndedNames
 from txgear.broker.model import Function, Job
 from txgear.broker.states import DEAD, DONE
 from txgear.test.support.broker import make_job

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 from txgear.errors import InvalidArgument, ServerError
 
 if TYPE_CHECKING:
+    from txgear.broker.ended.shelves import LaneRows
     from txgear.broker.history import Aside
     from txgear.broker.model import Function, Job
     from txgear.broker.records import Lane
-    from txgear.broker.shelves import LaneRows
 
 MOST_REVIEWS: Final = 20
 """Reviews at the same time: together they keep no more jobs from making room than somebody can look at."""

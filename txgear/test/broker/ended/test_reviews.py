@@ -1,14 +1,14 @@
-"""Tests of L{txgear.broker.reviews}."""
+"""Tests of L{txgear.broker.ended.reviews}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.ended.reviews import MOST_REVIEWED, MOST_REVIEWS, Reviews, check_name
+from txgear.broker.ended.shelves import LaneRows
 from txgear.broker.history import Aside
 from txgear.broker.model import Function, Job
 from txgear.broker.records import ASIDE, Lane
-from txgear.broker.reviews import MOST_REVIEWED, MOST_REVIEWS, Reviews, check_name
-from txgear.broker.shelves import LaneRows
 from txgear.errors import InvalidArgument, ServerError
 from txgear.test.support.broker import make_job
 

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.archive}: of jobs that have ended, and are not in memory."""
+"""Tests of L{txgear.broker.ended.archive}: of jobs that have ended, and are not in memory."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.shelves import Shelf
+from txgear.broker.ended.shelves import Shelf
 from txgear.policies import REASONS
 
 if TYPE_CHECKING:

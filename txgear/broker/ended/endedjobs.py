@@ -12,14 +12,14 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
-from txgear.broker.endednames import EndedNames
+from txgear.broker.ended.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
+from txgear.broker.ended.endednames import EndedNames
+from txgear.broker.ended.results import Results
+from txgear.broker.ended.reviews import Reviews
+from txgear.broker.ended.shelves import Counted, LaneRows, Shelf
 from txgear.broker.model import Run
 from txgear.broker.records import ASIDE, KEPT, NAMED, OWN, Lane
 from txgear.broker.records import DEAD as DEAD_KIND
-from txgear.broker.results import Results
-from txgear.broker.reviews import Reviews
-from txgear.broker.shelves import Counted, LaneRows, Shelf
 from txgear.broker.states import DEAD
 from txgear.broker.timerqueue import TimerQueue
 

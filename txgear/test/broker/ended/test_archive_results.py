@@ -1,11 +1,11 @@
-"""Tests of L{txgear.broker.archive}: results that are kept, and uniques that stay taken."""
+"""Tests of L{txgear.broker.ended.archive}: results that are kept, and uniques that stay taken."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BATCH
+from txgear.broker.ended.archive import PAUSE, history_of
 from txgear.broker.history import History
 from txgear.broker.model import Job
 from txgear.broker.states import CANCELLED, DEAD, DONE, EXPIRED, FAILED, QUEUED, RUNNING, STORING

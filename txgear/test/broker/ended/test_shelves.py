@@ -1,12 +1,12 @@
-"""Tests of L{txgear.broker.shelves}."""
+"""Tests of L{txgear.broker.ended.shelves}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.ended.shelves import MOST_AT_ONCE, LaneRows, Shelf
 from txgear.broker.model import Job
 from txgear.broker.records import KEPT, Lane
-from txgear.broker.shelves import MOST_AT_ONCE, LaneRows, Shelf
 from txgear.policies import Retention
 from txgear.test.support.broker import make_job
 

@@ -13,8 +13,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.bulk import BATCH
-from txgear.broker.deadgroups import reason_of
-from txgear.broker.endedjobs import EndedJobs
+from txgear.broker.ended.deadgroups import reason_of
+from txgear.broker.ended.endedjobs import EndedJobs
 from txgear.broker.history import History, ended_as
 from txgear.broker.records import KEPT, LAST_NUMBER, InLane
 from txgear.broker.states import DEAD, DONE
@@ -23,12 +23,12 @@ from txgear.errors import QUEUE_FULL, QueueError
 from txgear.policies import CLASSIC, Policy, Retention
 
 if TYPE_CHECKING:
+    from txgear.broker.ended.shelves import Counted, LaneRows, Shelf
     from txgear.broker.functions import Functions
     from txgear.broker.history import Aside
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
     from txgear.broker.records import JobRecord, Lane, Question
-    from txgear.broker.shelves import Counted, LaneRows, Shelf
     from txgear.broker.timers import Timers
     from txgear.broker.uniques import Key
 

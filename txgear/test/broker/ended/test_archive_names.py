@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.archive}: by which name other servers know a job that has ended."""
+"""Tests of L{txgear.broker.ended.archive}: by which name other servers know a job that has ended."""
 
 from __future__ import annotations
 

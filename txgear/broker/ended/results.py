@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from txgear.broker.ended.shelves import Counted
 from txgear.broker.model import Run
-from txgear.broker.shelves import Counted
 
 if TYPE_CHECKING:
     from txgear.broker.model import Function, Job

@@ -1,10 +1,10 @@
-"""Tests of L{txgear.broker.deadgroups}."""
+"""Tests of L{txgear.broker.ended.deadgroups}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups, reason_of
+from txgear.broker.ended.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups, reason_of
 from txgear.broker.history import Attempt, History
 from txgear.broker.model import Function, Job
 from txgear.policies import EXCEPTION, FAIL, REASONS, TIMEOUT

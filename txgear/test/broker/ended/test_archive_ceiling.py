@@ -1,11 +1,11 @@
-"""Tests of L{txgear.broker.archive}: what jobs may have kept, and what is answered when it was not."""
+"""Tests of L{txgear.broker.ended.archive}: what jobs may have kept, and what is answered when it was not."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from txgear.broker import history
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Job
 from txgear.broker.records import KEPT
 from txgear.broker.states import DEAD, DONE

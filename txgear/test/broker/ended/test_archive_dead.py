@@ -1,10 +1,10 @@
-"""Tests of L{txgear.broker.archive}: what operators do to the dead."""
+"""Tests of L{txgear.broker.ended.archive}: what operators do to the dead."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.archive import history_of
+from txgear.broker.ended.archive import history_of
 from txgear.broker.history import Aside
 from txgear.broker.model import Job
 from txgear.broker.states import DEAD

@@ -1,13 +1,13 @@
-"""Tests of L{txgear.broker.results}."""
+"""Tests of L{txgear.broker.ended.results}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.ended.results import RUN, Results
+from txgear.broker.ended.shelves import LaneRows
 from txgear.broker.model import Function, Job, Run
 from txgear.broker.records import KEPT, Lane
-from txgear.broker.results import RUN, Results
-from txgear.broker.shelves import LaneRows
 from txgear.broker.states import DONE
 from txgear.broker.timerqueue import TimerQueue
 from txgear.policies import Retention
