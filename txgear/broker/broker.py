@@ -35,10 +35,10 @@ from txgear.broker.operations import Operations
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
 from txgear.broker.rights import SUBMIT, WORK, check, check_join, may
+from txgear.broker.rows.stock import Stock
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.soundness import check_functions, check_statistics, check_tenants, check_timers
-from txgear.broker.stock import Stock
 from txgear.broker.storeevents import StoreEvents
 from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenants

@@ -3,8 +3,8 @@ What is done to all jobs that a search is for: in pieces, with a count before, a
 
 The jobs are taken down when it begins: those that come later are none of them. First they are counted; then
 each of those that were found has its turn, if it still is what was looked for. Those that only the store has
-are not taken down: they are gone over twice, a page at a time (L{txgear.broker.walks}). Whether that may be
-done is asked for each job at its turn, for whoever began it, as the rights of that may change meanwhile.
+are not taken down: they are gone over twice, a page at a time (L{txgear.broker.rows.walks}). Whether that
+may be done is asked for each job at its turn, for whoever began it, as its rights may change meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from txgear.broker.listing import OF_ROWS, ended_lanes
 from txgear.broker.matching import SELECTIONS, Selection
 from txgear.broker.operations import PATIENCE
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW, check, knows
-from txgear.broker.walks import PAGE, Walk
+from txgear.broker.rows.walks import PAGE, Walk
 from txgear.errors import ServerError
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 

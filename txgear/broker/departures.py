@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Function, Job, Peer
     from txgear.broker.ports import Outbox
+    from txgear.broker.rows.stock import Stock
     from txgear.broker.sleepers import Sleepers
-    from txgear.broker.stock import Stock
     from txgear.broker.timers import Timers
 
 

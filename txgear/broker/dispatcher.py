@@ -3,8 +3,8 @@ Which job goes to which worker: the order in which functions are served, who is 
 
 Every job is in exactly one place: on its way to the disk (STORING), in a lane of its function (QUEUED) or
 the lane's overflow (PAGED), at a worker (RUNNING), or delayed (DELAYED, until its time or, while the server
-drains, for good). Here are the ways between them, with all that belongs to each; L{txgear.broker.passage} has
-those out of memory, and into it.
+drains, for good). Here are the ways between them, with all that belongs to each;
+L{txgear.broker.rows.passage} has those out of memory, and into it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
     from txgear.broker.model import Function, Peer
-    from txgear.broker.wakings import Wakings
+    from txgear.broker.rows.wakings import Wakings
 
 
 class Draining:

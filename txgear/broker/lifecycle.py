@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from txgear.broker.model import Job, Peer, Reply
     from txgear.broker.persistence import Persistence
     from txgear.broker.ports import Outbox, Witness
-    from txgear.broker.stock import Stock
+    from txgear.broker.rows.stock import Stock
     from txgear.broker.table import JobTable
     from txgear.broker.timers import Timers
     from txgear.protocol.packets import Data

@@ -13,7 +13,7 @@ from txgear.broker.inspection import readings, with_handle
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.model import Job, Peer
-    from txgear.broker.stock import Then
+    from txgear.broker.rows.stock import Then
 
 
 def named(broker: Broker, words: Iterable[bytes]) -> list[Job]:
@@ -33,7 +33,7 @@ def load(broker: Broker, peer: Peer, words: Iterable[bytes], then: Then, now: fl
 
     @param peer: who names them.
     @param words: as with L{named}.
-    @param then: called as by L{Stock.load_handles<txgear.broker.stock.Stock.load_handles>}.
+    @param then: called as by L{Stock.load_handles<txgear.broker.rows.stock.Stock.load_handles>}.
     """
     stock, words = broker.stock, list(words)
     handles = [handle for word in words for handle in readings(word)]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from txgear.broker.persistence import Persistence
     from txgear.broker.ports import Journal, Outbox
     from txgear.broker.records import JobRecord
-    from txgear.broker.stock import Stock, Then
+    from txgear.broker.rows.stock import Stock, Then
     from txgear.broker.table import JobTable
     from txgear.broker.uniques import Key
     from txgear.protocol.packets import Data

@@ -18,8 +18,8 @@ from txgear.broker.copies import Copies
 from txgear.broker.counts import CANCEL
 from txgear.broker.ended.archive import PAUSE, history_of
 from txgear.broker.records import LIMITED, PAUSED, StoredValue
+from txgear.broker.rows.walks import Walk
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, RUNNING
-from txgear.broker.walks import Walk
 
 if TYPE_CHECKING:
     from txgear.broker.dispatcher import Dispatcher
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
     from txgear.broker.ports import Found
+    from txgear.broker.rows.stock import Stock
     from txgear.broker.shares import Share
-    from txgear.broker.stock import Stock
     from txgear.broker.table import JobTable
     from txgear.broker.timers import Timers
     from txgear.policies import Policies

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from txgear.broker.operations import Operations
     from txgear.broker.paging import Pager
     from txgear.broker.records import JobRecord, LaneCount, StoredValue
-    from txgear.broker.stock import Stock
+    from txgear.broker.rows.stock import Stock
     from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenant
     from txgear.broker.timers import Timers
@@ -44,7 +44,7 @@ class StoreEvents:
     @ivar result_stored: L{Archive.result_stored<txgear.broker.ended.archive.Archive.result_stored>}.
     @ivar result_refused: L{Archive.result_refused<txgear.broker.ended.archive.Archive.result_refused>}.
     @ivar workload_refused: L{Changes.workload_refused<txgear.broker.changes.Changes.workload_refused>}.
-    @ivar written: L{Stock.written<txgear.broker.stock.Stock.written>}.
+    @ivar written: L{Stock.written<txgear.broker.rows.stock.Stock.written>}.
     """
 
     __slots__ = (

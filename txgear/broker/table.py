@@ -66,7 +66,7 @@ def job_of_handle(jobs: Mapping[int, Job], handle: bytes) -> Job | None:
 class JobTable:
     """
     @ivar jobs: those that are in memory, by number, and
-    @ivar rows: how many there are that are not; see L{txgear.broker.stock.Stock}.
+    @ivar rows: how many there are that are not; see L{txgear.broker.rows.stock.Stock}.
     @ivar histories: how many of those in memory have a history, which takes as much memory as they do.
     @ivar moved: those in memory whose places are not their numbers, by place.
     @ivar uniques: those that others may join.

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 
 from txgear.broker.model import Job, Reply
 from txgear.broker.rights import SEE, may, seen_by, sees
+from txgear.broker.rows.stock import Then
 from txgear.broker.states import DONE, RUNNING
-from txgear.broker.stock import Then
 from txgear.errors import ArgumentTooLarge
 from txgear.protocol import sched
 from txgear.protocol.constants import (

@@ -17,8 +17,8 @@ from txgear.broker.ended.archive import history_of
 from txgear.broker.history import History
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import READ, SEE, check, knows, may, seen_by
+from txgear.broker.rows.stock import Then
 from txgear.broker.states import DEAD, DONE, STATE_NAMES
-from txgear.broker.stock import Then
 from txgear.errors import AccessDenied, ArgumentTooLarge, InvalidArgument
 from txgear.protocol.constants import (
     MAX_TOKEN,

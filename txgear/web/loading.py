@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 
 from txgear.broker import listing, loading
 from txgear.broker.model import Job, Peer
+from txgear.broker.rows.stock import Then
 from txgear.broker.search import BOUNDS, Bounds, Search
-from txgear.broker.stock import Then
 from txgear.broker.uniques import Key
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem

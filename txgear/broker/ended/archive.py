@@ -2,7 +2,7 @@
 What is kept of jobs that have ended: the dead, those with results, and those whose uniques stay taken.
 
 Where there is a store they are in memory only until it has all of them, or while somebody does something with
-them: see L{txgear.broker.stock.Stock}. Whoever does loads them before.
+them: see L{txgear.broker.rows.stock.Stock}. Whoever does loads them before.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FEW: Final = 10
 Told = Callable[[Sequence["JobRecord"]], None]
 """Called with what the store has of the jobs that are asked for, when they are in memory."""
 LoadAll = Callable[[Iterable["tuple[Question, Told]"], Callable[[bool, float], None], float], None]
-"""See L{Stock.load_all<txgear.broker.stock.Stock.load_all>}."""
+"""See L{Stock.load_all<txgear.broker.rows.stock.Stock.load_all>}."""
 
 
 def history_of(job: Job) -> History:

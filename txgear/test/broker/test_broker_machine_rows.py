@@ -18,11 +18,11 @@ from txgear.broker.broker import Broker
 from txgear.broker.model import AskedReply, Function, Job, Peer
 from txgear.broker.paging import JOB_BYTES, Pager
 from txgear.broker.records import PAUSED, Batch, LaneCount, lane_of
+from txgear.broker.rows.wakings import AHEAD, PATIENCE
 from txgear.broker.rules import Rules
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, QUEUED
 from txgear.broker.tenants import Quota
-from txgear.broker.wakings import AHEAD, PATIENCE
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import ERROR, JOB_CREATED, NOOP, PRIORITIES, WORK_COMPLETE, WORK_FAIL

@@ -26,9 +26,9 @@ from txgear.broker.model import Job, Peer
 from txgear.broker.operations import PATIENCE, STEPS
 from txgear.broker.records import ByKey
 from txgear.broker.rights import CANCEL, FORGET, MOVE, OPERATOR_ACTS, PRIORITISE, REQUEUE, REVIEW, SEE
+from txgear.broker.rows.walks import PAGE
 from txgear.broker.search import OF_DEAD, OF_JOBS, Search
 from txgear.broker.states import DEAD, QUEUED, RUNNING
-from txgear.broker.walks import PAGE
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, NORMAL

@@ -1,4 +1,4 @@
-"""What L{txgear.broker.stock.Stock} has for those who look at jobs that are not in memory."""
+"""What L{txgear.broker.rows.stock.Stock} has for those who look at jobs that are not in memory."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.broker.revival}.
+Tests for L{txgear.broker.rows.revival}.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from txgear.broker.history import History, owned_by
 from txgear.broker.model import Job
 from txgear.broker.ports import Witness
 from txgear.broker.records import KEPT, WAITING, JobRecord
-from txgear.broker.revival import Revival
+from txgear.broker.rows.revival import Revival
 from txgear.broker.states import DELAYED, DONE, PAGED
 from txgear.errors import PolicyError
 from txgear.test.support.broker import BrokerTestCase, record

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.stock}: what comes in and goes out in cases that are rare."""
+"""Tests of L{txgear.broker.rows.stock}: what comes in and goes out in cases that are rare."""
 
 from __future__ import annotations
 

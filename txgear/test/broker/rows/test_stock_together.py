@@ -1,11 +1,11 @@
-"""Tests of L{txgear.broker.stock}: of jobs that are to be in memory together."""
+"""Tests of L{txgear.broker.rows.stock}: of jobs that are to be in memory together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from txgear.broker.records import ByNumber, InOrder, JobRecord
-from txgear.broker.stock import SETTLED
+from txgear.broker.rows.stock import SETTLED
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 
 

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.together}."""
+"""Tests of L{txgear.broker.rows.together}."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import Job
 from txgear.broker.records import JobRecord
-from txgear.broker.together import Together
+from txgear.broker.rows.together import Together
 from txgear.test.support.broker import make_job, record
 
 NOW = 5.0

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Holder(Protocol):
-    """What has jobs in memory: L{txgear.broker.stock.Stock}."""
+    """What has jobs in memory: L{txgear.broker.rows.stock.Stock}."""
 
     def hold_all(self, records: Sequence[JobRecord], now: float) -> list[Job]:
-        """See L{Stock.hold_all<txgear.broker.stock.Stock.hold_all>}."""
+        """See L{Stock.hold_all<txgear.broker.rows.stock.Stock.hold_all>}."""
 
     def release_all(self, jobs: Sequence[Job], now: float) -> None:
-        """See L{Stock.release_all<txgear.broker.stock.Stock.release_all>}."""
+        """See L{Stock.release_all<txgear.broker.rows.stock.Stock.release_all>}."""
 
 
 class Together:

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.stock}: which jobs are in memory, and that it is right whatever a read finds."""
+"""Tests of L{txgear.broker.rows.stock}: which jobs are in memory, and that this is right whatever is read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from txgear.broker.history import History, owned_by
 from txgear.broker.model import Job
 from txgear.broker.paging import JOB_BYTES
 from txgear.broker.records import WAITING, ByNumber, InOrder, JobRecord, Lane, LaneCount
+from txgear.broker.rows.stock import NEAR_SECONDS
 from txgear.broker.states import DELAYED, PAGED, QUEUED, RUNNING
-from txgear.broker.stock import NEAR_SECONDS
 from txgear.protocol.constants import HIGH, NORMAL
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, record
 from txgear.test.support.clock import START

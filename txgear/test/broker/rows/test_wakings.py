@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.wakings}."""
+"""Tests of L{txgear.broker.rows.wakings}."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeAlias
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import JobRecord, Waking
+from txgear.broker.rows.wakings import AHEAD, CROWDED_AHEAD, FAR, PAGE, PATIENCE, Wakings
 from txgear.broker.timers import LOOK_SECONDS, Timers
-from txgear.broker.wakings import AHEAD, CROWDED_AHEAD, FAR, PAGE, PATIENCE, Wakings
 
 WALL = 1_000_000.0
 """What the wall clock shows at the server's time 0."""

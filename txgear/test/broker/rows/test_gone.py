@@ -1,10 +1,10 @@
-"""Tests of L{txgear.broker.gone}."""
+"""Tests of L{txgear.broker.rows.gone}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.gone import MOST_GONE, Gone
+from txgear.broker.rows.gone import MOST_GONE, Gone
 
 
 class GoneTests(SynchronousTestCase):

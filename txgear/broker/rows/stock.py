@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Final
 
 from txgear.broker.counts import UNREADABLE
 from txgear.broker.expiry import set_expiry
-from txgear.broker.gone import Gone
 from txgear.broker.history import History
 from txgear.broker.model import Job
-from txgear.broker.passage import Passage
 from txgear.broker.ports import Asking, Found
 from txgear.broker.records import WAITING, ByNumber, InLane, Lane
-from txgear.broker.revival import Revival
+from txgear.broker.rows.gone import Gone
+from txgear.broker.rows.passage import Passage
+from txgear.broker.rows.revival import Revival
+from txgear.broker.rows.together import Together
+from txgear.broker.rows.wakings import AHEAD, Wakings
 from txgear.broker.states import DELAYED, NEW, PAGED
 from txgear.broker.table import number_of_handle
-from txgear.broker.together import Together
-from txgear.broker.wakings import AHEAD, Wakings
 from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:

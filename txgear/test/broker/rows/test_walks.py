@@ -3,7 +3,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import InLane, Lane, WithUnique
-from txgear.broker.walks import PAGE, Walk
+from txgear.broker.rows.walks import PAGE, Walk
 from txgear.test.support.broker import record
 
 FIRST, SECOND = Lane(b"f", "", 0), Lane(b"f", "t", 1)

@@ -29,7 +29,7 @@ FAR: Final = 1e11
 
 
 class Rows(Protocol):
-    """What takes jobs in: L{txgear.broker.stock.Stock}."""
+    """What takes jobs in: L{txgear.broker.rows.stock.Stock}."""
 
     @property
     def may_wake(self) -> bool:
@@ -40,10 +40,10 @@ class Rows(Protocol):
         """Whether there is no room for more in memory."""
 
     def wake(self, question: Waking, then: Callable[[Sequence[JobRecord] | None, float], None]) -> None:
-        """See L{Stock.wake<txgear.broker.stock.Stock.wake>}."""
+        """See L{Stock.wake<txgear.broker.rows.stock.Stock.wake>}."""
 
     def find(self, question: Waking, then: Callable[[Sequence[JobRecord] | None, float], None]) -> None:
-        """See L{Stock.find<txgear.broker.stock.Stock.find>}."""
+        """See L{Stock.find<txgear.broker.rows.stock.Stock.find>}."""
 
 
 def _wake_of(record: JobRecord) -> tuple[float, int]:

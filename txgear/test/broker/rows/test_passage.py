@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.passage}: jobs that go out of the memory and come into it again."""
+"""Tests of L{txgear.broker.rows.passage}: jobs that go out of the memory and come into it again."""
 
 from __future__ import annotations
 

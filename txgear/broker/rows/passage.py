@@ -1,6 +1,6 @@
 """
 The ways of jobs that can be handed out, out of memory and into it: what that does to lanes and rings. Which
-jobs go them, and when, L{txgear.broker.stock} says.
+jobs go them, and when, L{txgear.broker.rows.stock} says.
 """
 
 from __future__ import annotations
