@@ -1497,14 +1497,14 @@ MUTANTS: Final = (
         "web/acts.py",
         "    server.audit.record(act, DONE, peer, **about, request=request.id)\n",
         "",
-        "web.test_web web.api.test_acts",
+        "web.test_web web.api.test_jobacts web.api.test_functionacts",
     ),
     Mutant(
         "a name of one byte is another name in the next request",
         "web/api/finding.py",
         '    return unescaped(part.encode("utf-8"))\n',
         '    return part.encode("utf-8")\n',
-        "web.api.test_finding web.api.test_acts",
+        "web.api.test_finding web.api.test_functionacts",
     ),
     # Metrics.
     Mutant(
@@ -1779,17 +1779,17 @@ MUTANTS: Final = (
     ),
     Mutant(
         "everybody corrects",
-        "web/api/acts.py",
+        "web/api/jobacts.py",
         "        job = self._job(request, CORRECT, handle)\n",
         "        job = self._job(request, PRIORITISE, handle)\n",
-        "web.api.test_acts",
+        "web.api.test_jobacts",
     ),
     Mutant(
         "everybody sets aside",
-        "web/api/acts.py",
+        "web/api/jobacts.py",
         "        job = self._job(request, REVIEW, handle)\n",
         "        job = self._job(request, PRIORITISE, handle)\n",
-        "web.api.test_acts",
+        "web.api.test_jobacts",
     ),
     Mutant(
         "the beginnings of workloads without READ",

@@ -13,13 +13,14 @@ from typing import Final
 from txgear.server.jobserver import JobServer
 from txgear.web import health, historyroutes
 from txgear.web.api import (
-    acts,
     cluster,
     copies,
     deadset,
     diagnosis,
     figures,
+    functionacts,
     functions,
+    jobacts,
     jobs,
     openapi,
     results,
@@ -36,15 +37,16 @@ from txgear.web.events import readers
 from txgear.web.web import Web, WebOptions
 
 PARTS: Final[tuple[ModuleType, ...]] = (
-    acts,
     cluster,
     copies,
     deadset,
     diagnosis,
     figures,
+    functionacts,
     functions,
     health,
     historyroutes,
+    jobacts,
     jobs,
     openapi,
     readers,

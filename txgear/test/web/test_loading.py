@@ -22,7 +22,7 @@ from txgear.server.turns import Steps
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture, FakePeer
 from txgear.test.support.web import WebPeer, WebTestCase
-from txgear.web.api import acts, copies, jobs
+from txgear.web.api import copies, jobacts, jobs
 from txgear.web.loading import kept_there
 from txgear.web.site import PARTS
 
@@ -77,7 +77,7 @@ COMMANDS = {
 class RowTestCase(WebTestCase):
     """A job that is a row: its time is far."""
 
-    parts: tuple[ModuleType, ...] = (acts, copies, jobs)
+    parts: tuple[ModuleType, ...] = (copies, jobacts, jobs)
 
     def setUp(self) -> None:
         self.store = FaultyStore()

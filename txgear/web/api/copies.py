@@ -23,8 +23,8 @@ from txgear.web import refusals
 from txgear.web.acts import record
 from txgear.web.answers import Answer
 from txgear.web.api import orders, outcomes
-from txgear.web.api.acts import FunctionName
 from txgear.web.api.finding import as_sent, unknown_job
+from txgear.web.api.jobacts import FunctionName
 from txgear.web.api.orders import JobPolicy, Moment, Priority, Seconds, Unique
 from txgear.web.api.replies import Replies
 from txgear.web.api.submit import Accepted, accepted

@@ -19,7 +19,7 @@ from txgear.broker.search import DEFAULT_ROWS
 from txgear.errors import ServerError
 from txgear.server import tasks
 from txgear.web.answers import Answer
-from txgear.web.api.acts import ReviewName
+from txgear.web.api.jobacts import ReviewName
 from txgear.web.api.models import (
     ROOT,
     DeadFilter,

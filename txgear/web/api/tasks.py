@@ -15,7 +15,7 @@ from txgear.broker.rights import MOVE, PRIORITISE
 from txgear.server import operatorcommands, tasks
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Answer, Problem
-from txgear.web.api.acts import FunctionName, Priority
+from txgear.web.api.jobacts import FunctionName, Priority
 from txgear.web.api.models import Word, words_of
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route

@@ -17,9 +17,9 @@ from txgear.errors import QueueError
 from txgear.protocol.textlines import text
 from txgear.web import refusals
 from txgear.web.answers import Answer, Problem
-from txgear.web.api import acts, orders
-from txgear.web.api.acts import MaxQueue
+from txgear.web.api import orders
 from txgear.web.api.finding import as_sent, function_named
+from txgear.web.api.functionacts import MOST_QUEUED, FunctionActs, MaxQueue, Purged
 from txgear.web.api.orders import Priority
 from txgear.web.api.replies import Replies
 from txgear.web.pages import question
@@ -43,7 +43,7 @@ class FunctionForms:
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._server = pages.server
-        self._acts = acts.FunctionActs(pages.web)
+        self._acts = FunctionActs(pages.web)
 
     def pause(self, request: WebRequest, form: Form, name: str) -> Done:
         """Hand out no more of its jobs."""
@@ -66,8 +66,8 @@ class FunctionForms:
         try:
             wanted = msgspec.convert(given, MaxQueue, strict=False)
         except msgspec.ValidationError as error:
-            most = acts.MOST_QUEUED
-            raise Problem(400, "invalid_form", f"A bound is a whole number from 0 to {most:,}") from error
+            words = f"A bound is a whole number from 0 to {MOST_QUEUED:,}"
+            raise Problem(400, "invalid_form", words) from error
         self._acts.set_limit(request, name, wanted)
         return Done("The bounds are set", _back(request))
 
@@ -85,7 +85,7 @@ class FunctionForms:
             return self._ask(request, function.name, "purge", f"Cancel {jobs}?", words, "Cancel them")
 
         def done(answer: Answer) -> Done:
-            purged: acts.Purged = answer.body
+            purged: Purged = answer.body
             jobs = number(purged.jobs, "job")
             return Done(f"{jobs} {verb(purged.jobs, 'is', 'are')} being cancelled", _back(request))
 

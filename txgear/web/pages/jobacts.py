@@ -13,8 +13,8 @@ from txgear.broker.rights import CANCEL, FORGET, REQUEUE
 from txgear.protocol.textlines import text
 from txgear.server.operatorcommands import named_job
 from txgear.web.answers import Answer, Problem
-from txgear.web.api.acts import JobActs
 from txgear.web.api.finding import as_sent, unknown_job
+from txgear.web.api.jobacts import JobActs
 from txgear.web.pages import question
 from txgear.web.pages.asked import takes_html
 from txgear.web.pages.farjob import FarJobs

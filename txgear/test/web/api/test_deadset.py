@@ -8,8 +8,7 @@ from typing import Any
 from txgear.broker.ended.reviews import MOST_REVIEWED
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import WORK_EXCEPTION, WORK_FAIL
-from txgear.test.web.api.apicase import ApiTestCase
-from txgear.test.web.api.test_acts import ActsTestCase
+from txgear.test.web.api.apicase import ActsTestCase, ApiTestCase
 from txgear.web.api import deadset, jobs, tasks
 from txgear.web.api.deadset import Groups, Review, ReviewList
 from txgear.web.api.jobmodels import DeadJobs

@@ -7,7 +7,7 @@ from typing import Any
 from txgear.broker.bulkacts import KEPT_SECONDS, MOST_TASKS
 from txgear.protocol.constants import HIGH
 from txgear.test.support.web import WebAnswer
-from txgear.test.web.api.test_acts import ActsTestCase
+from txgear.test.web.api.apicase import ActsTestCase
 from txgear.web.api import tasks
 
 TASKS = "/api/v1/tasks"

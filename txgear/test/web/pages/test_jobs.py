@@ -15,7 +15,7 @@ from txgear.security.access import Access, Rule
 from txgear.server.clusterview import Status
 from txgear.test.support.clusterview import FakeCluster, server_shown
 from txgear.test.support.web import WebAnswer
-from txgear.test.web.api.test_acts import ActsTestCase
+from txgear.test.web.api.apicase import ActsTestCase
 from txgear.web import reading
 from txgear.web.pages import dashboard, jobs
 from txgear.web.pages.bulk import MOST_SELECTED

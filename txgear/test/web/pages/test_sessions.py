@@ -11,7 +11,7 @@ from txgear.security.audit import LOGIN
 from txgear.security.sessions import LIFE
 from txgear.security.tokens import Token, new_token
 from txgear.test.support.web import WebAnswer, WebPeer, WebTestCase
-from txgear.web.api import acts, functions
+from txgear.web.api import functionacts, functions
 from txgear.web.events import readers
 from txgear.web.pages import dashboard
 from txgear.web.sessions import COOKIE, SECURE_COOKIE
@@ -118,7 +118,7 @@ class Browser:
 
 
 class SignInTestCase(WebTestCase):
-    parts = (acts, dashboard, functions, readers)
+    parts = (dashboard, functionacts, functions, readers)
     more = ""
 
     def start(self, options: WebOptions | None = None, **choices: Any) -> None:

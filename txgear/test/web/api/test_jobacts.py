@@ -1,52 +1,23 @@
-"""Tests of L{txgear.web.api.acts}: what operators do to one job or one function."""
+"""Tests of L{txgear.web.api.jobacts}: what operators do to one job."""
 
 from __future__ import annotations
 
 import json
-from types import ModuleType
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes
 
-from txgear.broker.states import DEAD, QUEUED
-from txgear.policies import CLASSIC, Policies
+from txgear.broker.states import QUEUED
 from txgear.protocol.constants import HIGH, WORK_FAIL
-from txgear.security.audit import AuditLog
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture
-from txgear.test.support.web import WebTestCase
-from txgear.web.api import acts
+from txgear.test.web.api.apicase import ActsTestCase
+from txgear.web.api import jobacts
 
 JOB = "/api/v1/jobs/H:test:1"
 
 
-class ActsTestCase(WebTestCase):
-    parts: tuple[ModuleType, ...] = (acts,)
-
-    def submit(self, function: bytes = b"f", **rest: Any) -> Any:
-        now = self.clock.seconds()
-        return self.broker.submit(None, function, b"", b"work", now, background=True, **rest)
-
-    def dead(self) -> Any:
-        policies = Policies([("f", CLASSIC.with_settings({"retries": 0}))])
-        self.broker.operations.set_policies(policies, self.clock.seconds())
-        job = self.submit()
-        worker = self.worker()
-        worker.say(WORK_FAIL, worker.grab()[0])
-        worker.leave()
-        self.assertEqual(job.state, DEAD)
-        return job
-
-    def audited(self) -> list[dict[str, Any]]:
-        """What the audit log has been told since it was asked for."""
-        with open(self.path, encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-
-    def audit(self) -> None:
-        self.path = self.mktemp()
-        self.server.audit = AuditLog(self.path, self.clock, self.clock.seconds)
-
-
 class JobTests(ActsTestCase):
+    parts = (jobacts,)
+
     def test_cancel(self) -> None:
         job = self.submit()
         answer = self.ask("POST", f"{JOB}/cancel")
@@ -167,6 +138,8 @@ class JobTests(ActsTestCase):
 
 
 class ReviewTests(ActsTestCase):
+    parts = (jobacts,)
+
     def test_set_aside_and_put_back(self) -> None:
         self.audit()
         job = self.dead()
@@ -203,104 +176,10 @@ class ReviewTests(ActsTestCase):
         self.assertEqual(self.ask("POST", f"{JOB}/review", body={"review": "r"}).status, 200)
 
 
-class FunctionTests(ActsTestCase):
-    def test_pause_and_resume(self) -> None:
-        self.submit()
-        answer = self.ask("POST", "/api/v1/functions/f/pause")
-        self.assertEqual((answer.status, answer.json), (200, {"function": "f", "paused": True}))
-        self.assertTrue(self.broker.functions.by_name[b"f"].paused)
-        self.assertEqual(self.ask("POST", "/api/v1/functions/f/resume").json["paused"], False)
-        answer = self.ask("POST", "/api/v1/functions/f/resume")
-        self.assertEqual((answer.status, answer.code), (409, "not_paused"))
-
-    def test_purge(self) -> None:
-        for _ in range(3):
-            self.submit()
-        answer = self.ask("POST", "/api/v1/functions/f/purge")
-        self.assertEqual((answer.status, answer.json), (200, {"function": "f", "jobs": 3}))
-        answer = self.ask("POST", "/api/v1/functions/g/purge")
-        self.assertEqual((answer.status, answer.code), (404, "unknown_function"))
-
-    def test_maxqueue(self) -> None:
-        answer = self.ask("PUT", "/api/v1/functions/f/maxqueue", body={"normal": 2})
-        self.assertEqual((answer.status, answer.json), (200, {"high": 0, "normal": 2, "low": 0}))
-        self.assertEqual(self.broker.functions.by_name[b"f"].max_queued, (0, 2, 0))
-        self.assertEqual(self.ask("PUT", "/api/v1/functions/f/maxqueue", body={"low": -1}).status, 422)
-        self.ask("PUT", "/api/v1/functions/f/maxqueue", body={})
-        self.assertNotIn(b"f", self.broker.functions.by_name)
-
-    def test_create_and_drop(self) -> None:
-        for status in (201, 200):
-            answer = self.ask("PUT", "/api/v1/functions/a%2Fb")
-            self.assertEqual((answer.status, answer.json["function"]), (status, "a/b"))
-        self.assertTrue(self.broker.functions.by_name[b"a/b"].created)
-        self.assertEqual(self.ask("DELETE", "/api/v1/functions/a%2Fb").status, 204)
-        self.assertEqual(self.ask("DELETE", "/api/v1/functions/a%2Fb").code, "unknown_function")
-        self.submit()
-        answer = self.ask("DELETE", "/api/v1/functions/f")
-        self.assertEqual((answer.status, answer.code), (409, "function_in_use"))
-
-    def test_hostile_names(self) -> None:
-        for name in ("%3Cscript%3E", "%27%22", "%01", "%E2%80%AE", "x" * 4000):
-            answer = self.ask("PUT", f"/api/v1/functions/{name}")
-            self.assertEqual(answer.status, 201)
-            self.assertIn(unquote_to_bytes(name), self.broker.functions.by_name)
-            self.assertEqual(self.ask("POST", f"/api/v1/functions/{name}/pause").status, 200)
-        self.assertEqual(self.ask("PUT", "/api/v1/functions/%00").status, 400)
-
-    def test_a_name_as_it_is_shown(self) -> None:
-        """What an answer calls a function can stand in the next path."""
-        for path in ("%FF", "%3Ca%FE", "App%5Cxdebug"):
-            shown = quote(self.ask("PUT", f"/api/v1/functions/{path}").json["function"], safe="")
-            self.assertNotEqual(shown, path)
-            for name in (shown, path):
-                self.assertEqual(self.ask("PUT", f"/api/v1/functions/{name}").status, 200, name)
-                self.assertEqual(self.ask("POST", f"/api/v1/functions/{name}/pause").status, 200, name)
-                self.assertEqual(self.ask("POST", f"/api/v1/functions/{name}/resume").status, 200, name)
-                bounds = self.ask("PUT", f"/api/v1/functions/{name}/maxqueue", body={"low": 1})
-                self.assertEqual(bounds.status, 200, name)
-            self.assertEqual(list(self.broker.functions.by_name), [unquote_to_bytes(path)])
-            self.ask("PUT", f"/api/v1/functions/{path}/maxqueue", body={})
-            self.assertEqual(self.ask("DELETE", f"/api/v1/functions/{shown}").status, 204)
-
-    def test_each_is_recorded(self) -> None:
-        self.audit()
-        self.ask("PUT", "/api/v1/functions/f")
-        for what in ("pause", "resume", "purge"):
-            self.ask("POST", f"/api/v1/functions/f/{what}")
-        self.ask("PUT", "/api/v1/functions/f/maxqueue", body={"high": 1})
-        self.ask("PUT", "/api/v1/functions/f/maxqueue", body={})
-        self.ask("DELETE", "/api/v1/functions/f")
-        self.assertEqual(
-            [(line["act"], line["function"], line.get("arguments")) for line in self.audited()],
-            [
-                ("create", "f", None),
-                ("pause", "f", None),
-                ("resume", "f", None),
-                ("purge", "f", None),
-                ("maxqueue", "f", "1 0 0"),
-                ("maxqueue", "f", "0 0 0"),
-                ("drop", "f", None),
-            ],
-        )
-
-    def test_rights(self) -> None:
-        self.submit(b"g")
-        self.allow("http", "see", "pause", functions=("f",))
-        self.assertEqual(self.ask("POST", "/api/v1/functions/f/pause").status, 200)
-        self.assertEqual(self.ask("POST", "/api/v1/functions/g/pause").status, 403)
-        for method, target in (
-            ("POST", "f/resume"),
-            ("POST", "f/purge"),
-            ("PUT", "f"),
-            ("DELETE", "f"),
-        ):
-            self.assertEqual(self.ask(method, f"/api/v1/functions/{target}").status, 403)
-        self.assertEqual(self.ask("PUT", "/api/v1/functions/f/maxqueue", body={}).status, 403)
-
-
 class RowTests(ActsTestCase):
     """Jobs that only the store has."""
+
+    parts = (jobacts,)
 
     def test_a_workload_that_another_has_whose_unique_stands_for_it(self) -> None:
         fixture = DurableServerFixture(FaultyStore(), queue_memory=0)
