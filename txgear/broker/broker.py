@@ -18,20 +18,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from txgear.broker.absences import Absences
 from txgear.broker.bulk import BATCH, one_by_one
 from txgear.broker.counts import word_of
-from txgear.broker.departures import Departures
 from txgear.broker.dispatcher import Dispatcher
-from txgear.broker.draining import Draining
 from txgear.broker.ended.archive import Archive
 from txgear.broker.expiry import set_expiry
 from txgear.broker.functions import Functions
 from txgear.broker.history import History, check_settings
-from txgear.broker.lifecycle import Lifecycle
-from txgear.broker.lookups import Lookups
+from txgear.broker.life.absences import Absences
+from txgear.broker.life.departures import Departures
+from txgear.broker.life.draining import Draining
+from txgear.broker.life.lifecycle import Lifecycle
+from txgear.broker.life.lookups import Lookups
+from txgear.broker.life.operations import Operations
+from txgear.broker.life.storeevents import StoreEvents
+from txgear.broker.life.workreports import WorkReports
 from txgear.broker.model import Function, Job
-from txgear.broker.operations import Operations
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
 from txgear.broker.rights import SUBMIT, WORK, check, check_join, may
@@ -39,12 +41,10 @@ from txgear.broker.rows.stock import Stock
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.soundness import check_functions, check_statistics, check_tenants, check_timers
-from txgear.broker.storeevents import StoreEvents
 from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenants
 from txgear.broker.timers import Timers
 from txgear.broker.uniques import key_of
-from txgear.broker.workreports import WorkReports
 from txgear.errors import (
     DRAINING,
     STORE_UNAVAILABLE,

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.bulk import BulkTask, one_by_one
 from txgear.broker.bulkshares import Failure, Figures, Share
+from txgear.broker.life.operations import PATIENCE
 from txgear.broker.listing import OF_ROWS, ended_lanes
 from txgear.broker.matching import SELECTIONS, Selection
-from txgear.broker.operations import PATIENCE
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW, check, knows
 from txgear.broker.rows.walks import PAGE, Walk
 from txgear.errors import ServerError

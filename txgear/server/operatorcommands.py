@@ -227,7 +227,7 @@ def drop_function(server: JobServer, peer: Peer, word: bytes) -> bool | None:
     """
     Forget the function that a word names.
 
-    @return: as L{Operations.drop_function<txgear.broker.operations.Operations.drop_function>}.
+    @return: as L{Operations.drop_function<txgear.broker.life.operations.Operations.drop_function>}.
     @raise AccessDenied: the peer may not do that.
     """
     for name in allowed(peer, DROP, inspection.readings(word)):

@@ -68,7 +68,7 @@ class Stock:
     @ivar wakings: has those taken in whose time comes.
     @ivar restored: the highest number that a job may have which an earlier server took.
     @ivar met: called with a job that was submitted while the store had it already as another, and with that
-        one, which is in its place now: see L{txgear.broker.lookups}, which sets it.
+        one, which is in its place now: see L{txgear.broker.life.lookups}, which sets it.
     @ivar witness: hears of rows that are damaged; whoever owns the broker sets it.
     @ivar held: those that somebody looks at over several turns, and how many do so.
     """

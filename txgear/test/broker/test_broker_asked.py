@@ -5,7 +5,7 @@ from __future__ import annotations
 from txgear.broker.tenants import Quota
 from txgear.errors import QueueError
 from txgear.protocol.constants import ERROR
-from txgear.test.broker.test_lookups import LookupTestCase
+from txgear.test.broker.life.test_lookups import LookupTestCase
 
 
 class AskedTests(LookupTestCase):

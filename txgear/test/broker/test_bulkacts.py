@@ -22,8 +22,8 @@ from txgear.broker.bulkacts import (
     Order,
 )
 from txgear.broker.bulkshares import Failure, Figures, Share
+from txgear.broker.life.operations import PATIENCE, STEPS
 from txgear.broker.model import Job, Peer
-from txgear.broker.operations import PATIENCE, STEPS
 from txgear.broker.records import ByKey
 from txgear.broker.rights import CANCEL, FORGET, MOVE, OPERATOR_ACTS, PRIORITISE, REQUEUE, REVIEW, SEE
 from txgear.broker.rows.walks import PAGE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from txgear.broker.diagnosisjobs import REFUSED_SECONDS, draining
 from txgear.broker.findings import CRITICAL, INFO, OK, WARNING, Case, Trend
 from txgear.broker.inspection import moment
+from txgear.broker.life.operations import MOST_PURGES
 from txgear.broker.model import Peer
-from txgear.broker.operations import MOST_PURGES
 from txgear.broker.rights import PEERS, SETTINGS
 from txgear.broker.shares import NONE, Share
 from txgear.broker.tenants import Quota

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from txgear.broker.records import Naming
-from txgear.test.broker.test_lookups_elsewhere import ElsewhereTestCase
+from txgear.test.broker.life.test_lookups_elsewhere import ElsewhereTestCase
 
 
 class NamesTests(ElsewhereTestCase):

@@ -1,4 +1,4 @@
-"""Uniques and schedules over servers; see L{txgear.broker.lookups} and L{txgear.server.schedules}."""
+"""Uniques and schedules over servers; see L{txgear.broker.life.lookups} and L{txgear.server.schedules}."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 
-from txgear.broker.absences import GONE_SECONDS
 from txgear.broker.ended.archive import history_of
+from txgear.broker.life.absences import GONE_SECONDS
 from txgear.broker.states import DELAYED, DONE, RUNNING
 from txgear.protocol.constants import (
     CAN_DO,

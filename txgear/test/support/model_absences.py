@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
-from txgear.broker.absences import GONE_SECONDS
+from txgear.broker.life.absences import GONE_SECONDS
 from txgear.broker.model import Peer
 from txgear.broker.records import JobRecord
 from txgear.broker.states import PAGED, QUEUED, RUNNING

@@ -13,7 +13,7 @@ from txgear.broker.paging import JOB_BYTES
 from txgear.broker.records import KEPT, WAITING, ByNumber, InOrder, JobRecord, Lane, LaneCount, Waking
 from txgear.broker.states import QUEUED
 from txgear.protocol.constants import NORMAL
-from txgear.test.broker.test_lookups import LookupTestCase
+from txgear.test.broker.life.test_lookups import LookupTestCase
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, record
 from txgear.test.support.clock import START
 
