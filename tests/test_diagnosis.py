@@ -12,7 +12,7 @@ import pytest
 
 from operating import configured
 from processes import PATIENCE, Servers, free_port, wait_until
-from txgear.broker.diagnosis import CODES
+from txgear.broker.diagnosis.diagnosis import CODES
 from txgear.server import clusterfindings
 from wirepeer import P, WirePeer
 

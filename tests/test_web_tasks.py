@@ -15,10 +15,10 @@ from typing import Any, Final
 import pytest
 
 from processes import Server, Servers, free_port, run, wait_until
-from txgear.broker.bulkacts import BulkActs, Order
 from txgear.broker.model import Peer
+from txgear.broker.operators.bulkacts import BulkActs, Order
+from txgear.broker.operators.search import OF_JOBS, Search
 from txgear.broker.rights import CANCEL, MOVE, PRIORITISE
-from txgear.broker.search import OF_JOBS, Search
 from txgear.protocol.constants import HIGH
 from txgear.test.support.broker import BrokerFixture
 from webpeer import WebPeer

@@ -6,11 +6,11 @@ from typing import Any
 
 from twisted.scripts.twistd import run
 
-import txgear.broker.workforce
+import txgear.broker.operators.workforce
 import txgear.server.census
 import txgear.web.metrics.statsd
 
-workforce: Any = txgear.broker.workforce
+workforce: Any = txgear.broker.operators.workforce
 workforce.SILENT_SECONDS = 1.0
 census: Any = txgear.server.census
 census.PERIOD = 0.3

@@ -16,8 +16,8 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, fail
 
 from txgear.broker.history import History
-from txgear.broker.inspection import readings
 from txgear.broker.model import Peer
+from txgear.broker.operators.inspection import readings
 from txgear.broker.orders import Mail, Order, Post, Sighting
 from txgear.broker.records import LAST_NUMBER, JobRecord, Lease
 from txgear.broker.rights import READ, SEE, may

@@ -7,8 +7,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from txgear.broker.bulkacts import BulkAct
 from txgear.broker.model import Peer
+from txgear.broker.operators.bulkacts import BulkAct
 from txgear.errors import ServerError
 from txgear.protocol import textlines
 from txgear.server import sharedtasks, tasks

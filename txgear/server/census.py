@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 
 from txgear.broker.broker import Broker
 from txgear.broker.model import Function, Peer
+from txgear.broker.operators.workforce import ABSENT, Headcount, condition, count_in
 from txgear.broker.rights import PEERS, may
 from txgear.broker.tenants import Tenant
-from txgear.broker.workforce import ABSENT, Headcount, condition, count_in
 from txgear.server.turns import Steps
 
 PERIOD: Final = 10.0
@@ -77,7 +77,7 @@ class Census:
     def workers(self, peer: Peer) -> Counter[str]:
         """
         How many workers of which a peer may know were like that, by
-        L{CONDITIONS<txgear.broker.workforce.CONDITIONS>}.
+        L{CONDITIONS<txgear.broker.operators.workforce.CONDITIONS>}.
         """
         if not may(peer, PEERS):
             return Counter() if peer.tenant is None else self._workers.get(peer.tenant, Counter())

@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred
 
 from txgear._version import __version__
 from txgear.broker.model import Function, Job, Peer
+from txgear.broker.operators.search import BOUNDS
 from txgear.broker.ports import Found
 from txgear.broker.records import InOrder
 from txgear.broker.rights import SETTINGS, check, knows, meets
-from txgear.broker.search import BOUNDS
 from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES
 from txgear.protocol.textlines import row, shown, shown_alone, shown_word

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.diagnosis import Survey
-from txgear.broker.findings import CRITICAL, WARNING, Finding
-from txgear.broker.inspection import moment
+from txgear.broker.diagnosis.diagnosis import Survey
+from txgear.broker.diagnosis.findings import CRITICAL, WARNING, Finding
+from txgear.broker.operators.inspection import moment
 from txgear.broker.rights import SETTINGS, may
 from txgear.broker.words import clock, number, span, verb
 from txgear.server.clusterstate import free

@@ -1,7 +1,7 @@
 """
 What can be seen of the cluster that a server is in: its servers, their parts, and what the database promises.
 
-All of it is plain, as in L{txgear.broker.inspection}.
+All of it is plain, as in L{txgear.broker.operators.inspection}.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from txgear.broker import inspection
 from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Job, Peer
+from txgear.broker.operators import inspection
 from txgear.broker.rights import READ, check
 from txgear.broker.states import DEAD
 from txgear.errors import ServerError

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from txgear.broker.diagnosis import diagnose, known
-from txgear.broker.findings import Finding
-from txgear.broker.inspection import readings
+from txgear.broker.diagnosis.diagnosis import diagnose, known
+from txgear.broker.diagnosis.findings import Finding
 from txgear.broker.model import Peer
+from txgear.broker.operators.inspection import readings
 from txgear.errors import ServerError
 from txgear.protocol import textlines
 from txgear.protocol.textlines import column, for_line, listing, row, shown_word

@@ -16,8 +16,8 @@ from twisted.logger import Logger, LogLevel
 
 from txgear.broker.about import About
 from txgear.broker.history import MOST_TEXT
-from txgear.broker.load import load
 from txgear.broker.model import Peer
+from txgear.broker.operators.load import load
 from txgear.errors import ArgumentTooLarge, InvalidArgument
 from txgear.policies import FORMER_NAMES, former_names
 from txgear.protocol.constants import (

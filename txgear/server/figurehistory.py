@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear.broker.counts import Counts
-from txgear.broker.findings import Trend
+from txgear.broker.diagnosis.findings import Trend
 from txgear.broker.model import Function
 from txgear.broker.records import HistoryChunk
 from txgear.broker.statistics import MOST_COUNTED

@@ -25,9 +25,9 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from txgear.broker.broker import Broker
-from txgear.broker.bulkacts import BulkActs
-from txgear.broker.findings import Trend
+from txgear.broker.diagnosis.findings import Trend
 from txgear.broker.model import Job, Peer
+from txgear.broker.operators.bulkacts import BulkActs
 from txgear.broker.paging import JOB_BYTES
 from txgear.broker.quickacks import Tally
 from txgear.broker.records import StoredValue

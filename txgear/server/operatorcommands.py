@@ -12,8 +12,8 @@ from typing import Final
 
 from twisted.logger import Logger, LogLevel
 
-from txgear.broker import inspection
 from txgear.broker.model import Function, Job, Peer, Reply
+from txgear.broker.operators import inspection
 from txgear.broker.rights import (
     CANCEL,
     CREATE,

@@ -1,7 +1,7 @@
 """
 What can be seen of the server beside its broker: itself, its settings and schedules, and its identities.
 
-All of it is plain, as in L{txgear.broker.inspection}.
+All of it is plain, as in L{txgear.broker.operators.inspection}.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from txgear._version import __version__
-from txgear.broker import inspection
-from txgear.broker.matching import state_name
 from txgear.broker.model import Peer
+from txgear.broker.operators import inspection
+from txgear.broker.operators.matching import state_name
 from txgear.broker.rights import PEERS, SEE, may
 from txgear.protocol.textlines import text
 from txgear.security.access import NOBODY
@@ -140,8 +140,9 @@ def schedule(server: JobServer, peer: Peer, name: bytes) -> dict[str, Any]:
 
 def identities(server: JobServer, peer: Peer) -> list[dict[str, Any]]:
     """
-    Who is known, or has something here: what L{txgear.broker.inspection.tenants} has, and C{refused}, how
-    often it was refused something since the start. The peer is shown itself alone, unless it may see others.
+    Who is known, or has something here: what L{txgear.broker.operators.inspection.tenants} has, and
+    C{refused}, how often it was refused something since the start. The peer is shown itself alone, unless it
+    may see others.
 
     @return: the last one is nobody, if that was refused something: of it there is C{tenant} and C{refused}
         only, the others are C{None}.

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from txgear.broker import deadlists
 from txgear.broker.model import Job, Peer, Reply
+from txgear.broker.operators import deadlists
 from txgear.broker.rights import REVIEW
 from txgear.protocol import textlines
 from txgear.protocol.textlines import column, listing, row, text

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from txgear.broker import inspection
 from txgear.broker.model import Job, Peer, Reply
+from txgear.broker.operators import inspection
 from txgear.broker.rights import SEE, SETTINGS, SUBMIT, check, may
 from txgear.errors import QueueError, ServerError
 from txgear.protocol import textlines

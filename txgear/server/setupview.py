@@ -2,7 +2,7 @@
 What can be seen of how the server is set up: its options with their sources, the operator's file, who may do
 what, its certificate, its ports and what it is made of.
 
-All of it is plain, as in L{txgear.broker.inspection}.
+All of it is plain, as in L{txgear.broker.operators.inspection}.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import twisted
 from OpenSSL import SSL
 
 from txgear._version import __version__
-from txgear.broker.inspection import moment
 from txgear.broker.model import Function, Peer
+from txgear.broker.operators.inspection import moment
 from txgear.broker.rights import ACTS, OPERATOR_ACTS, PEERS, knows, may
 from txgear.broker.words import number
 from txgear.policies import Retention

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twisted.python.failure import Failure as Raised
 
-from txgear.broker.bulkacts import STOPPED, BulkAct, Order
-from txgear.broker.bulkshares import Failure, Figures, Share
 from txgear.broker.model import Peer
+from txgear.broker.operators.bulkacts import STOPPED, BulkAct, Order
+from txgear.broker.operators.bulkshares import Failure, Figures, Share
 from txgear.broker.rights import REVIEW
 from txgear.protocol.textlines import shown_word
 from txgear.server.elsewhere import TASK, Elsewhere, Other, error_of

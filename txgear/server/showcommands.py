@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from txgear.broker import inspection
-from txgear.broker import listing as lists
-from txgear.broker.connections import connections
 from txgear.broker.ended.archive import history_of
 from txgear.broker.model import Function, Job, Peer, Reply
+from txgear.broker.operators import inspection
+from txgear.broker.operators import listing as lists
+from txgear.broker.operators.connections import connections
+from txgear.broker.operators.search import OF_CONNECTIONS, OF_DEAD, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.rights import READ, SEE, SETTINGS, check, knows, may
-from txgear.broker.search import OF_CONNECTIONS, OF_DEAD, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.states import DEAD
 from txgear.errors import ServerError
 from txgear.protocol import textlines

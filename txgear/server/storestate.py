@@ -1,15 +1,15 @@
 """
 What can be seen of the store: how it does, and what it has said of itself.
 
-All of it is plain, as in L{txgear.broker.inspection}.
+All of it is plain, as in L{txgear.broker.operators.inspection}.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
+from txgear.broker.operators.inspection import moment
 from txgear.broker.records import StoreReport
 from txgear.broker.rights import SETTINGS, may
 from txgear.histogram import Histogram

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from txgear.broker.inspection import PRIORITY_NAMES
 from txgear.broker.model import Peer, Reply
+from txgear.broker.operators.inspection import PRIORITY_NAMES
 from txgear.broker.rights import MOVE, PRIORITISE, READ, SUBMIT
 from txgear.errors import InvalidArgument, PolicyError, ServerError
 from txgear.protocol import textlines

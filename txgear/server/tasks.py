@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger, LogLevel
 
-from txgear.broker.bulkacts import BulkAct, Order
 from txgear.broker.ended.reviews import MOST_REVIEWED
-from txgear.broker.inspection import PRIORITY_NAMES, moment
 from txgear.broker.model import Peer, Reply
+from txgear.broker.operators.bulkacts import BulkAct, Order
+from txgear.broker.operators.inspection import PRIORITY_NAMES, moment
+from txgear.broker.operators.search import OF_DEAD, OF_ENDED, OF_JOBS, Search
 from txgear.broker.rights import MOVE, PRIORITISE, REVIEW, SHUTDOWN, check, meets
-from txgear.broker.search import OF_DEAD, OF_ENDED, OF_JOBS, Search
 from txgear.errors import InvalidArgument, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import TEXT
@@ -58,7 +58,7 @@ def start(
     """
     Begin a task.
 
-    @param act: what is to be done: one of L{txgear.broker.bulkacts.KINDS}.
+    @param act: what is to be done: one of L{txgear.broker.operators.bulkacts.KINDS}.
     @param of: to which jobs: those of C{jobs}, C{dead} or C{kept}.
     @param words: which of them, as L{Search.parse} takes it; something has to be said.
     @param priority: the new one, where that is the act.

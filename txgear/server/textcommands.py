@@ -9,8 +9,8 @@ from typing import Final
 
 from twisted.python.failure import Failure
 
-from txgear.broker import loading
 from txgear.broker.model import Peer, Reply
+from txgear.broker.operators import loading
 from txgear.broker.table import number_of_handle
 from txgear.errors import ServerError
 from txgear.protocol import textlines

@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from txgear.broker import workers
-from txgear.broker.inspection import readings
 from txgear.broker.model import Peer, Reply
+from txgear.broker.operators import workers
+from txgear.broker.operators.inspection import readings
+from txgear.broker.operators.search import OF_WORKERS, Search
 from txgear.broker.rights import MANAGE, check
-from txgear.broker.search import OF_WORKERS, Search
 from txgear.errors import ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import TEXT, WORD_REGISTER, WORD_UNREGISTER
@@ -38,7 +38,7 @@ log = Logger()
 
 def named(server: JobServer, peer: Peer, word: bytes) -> list[Peer]:
     """
-    The workers that a word is for (see L{find<txgear.broker.workers.find>}); one at least.
+    The workers that a word is for (see L{find<txgear.broker.operators.workers.find>}); one at least.
 
     @raise ServerError: there is none of which the peer may know, or there are too many to be told at once.
     """

@@ -58,6 +58,12 @@ PURE: Final = frozenset({"_version", "errors", "histogram", "quantities", "polic
 BESIDE: Final = {"txgear.broker.model": "msgspec"}
 """Which of them takes what else, that has no clock and does no I/O either: jobs are a kind of class of it."""
 
+OF_THE_BROKER: Final = ("", "ended", "rows", "life", "broker", "operators", "diagnosis")
+"""
+The folders of the broker, in the same way: first what lies in none, and in its place among them
+L{txgear.broker.broker}, which has all before it.
+"""
+
 NEIGHBOURS: Final = frozenset({"stores", "client", "worker", "server"})
 """Floors of which none knows another, nor what the others are made of."""
 
@@ -102,6 +108,12 @@ def floor(name: str) -> str:
     return name.split(".")[1]
 
 
+def place_in_the_broker(name: str) -> int:
+    """Where in L{OF_THE_BROKER} a module of it stands."""
+    folder = name.removeprefix("txgear.broker").strip(".").partition(".")[0]
+    return OF_THE_BROKER.index(folder) if folder in OF_THE_BROKER else 0
+
+
 def housed() -> list[str]:
     """The modules that are on a floor."""
     return [name for name in modules() if name not in FACES]
@@ -123,6 +135,16 @@ class FloorsTests(SynchronousTestCase):
             for other in imported(name) - {"txgear"}:
                 above, own = FLOORS.index(floor(other)), FLOORS.index(floor(name))
                 self.assertLessEqual(above, own, f"{name} imports {other}")
+
+    def test_the_folders_of_the_broker_know_those_before_them_only(self) -> None:
+        folders = {path.parent.name for path in (ROOT / "broker").glob("*/__init__.py")}
+        self.assertEqual(folders, set(OF_THE_BROKER) - {"", "broker"})
+        for name in housed():
+            if floor(name) == "broker":
+                for other in imported(name):
+                    if floor(other) == "broker":
+                        above, own = place_in_the_broker(other), place_in_the_broker(name)
+                        self.assertLessEqual(above, own, f"{name} imports {other}")
 
     def test_no_modules_import_each_other_in_a_circle(self) -> None:
         """Neither do modules of one floor. A package's C{__init__} counts where it is imported by name."""

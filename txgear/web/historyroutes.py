@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from txgear.broker import inspection
+from txgear.broker.operators import inspection
 from txgear.broker.rights import METRICS, SEE, check, may
 from txgear.protocol.textlines import text
 from txgear.server.figureseries import Series

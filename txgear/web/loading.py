@@ -11,10 +11,10 @@ from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from txgear.broker import listing, loading
 from txgear.broker.model import Job, Peer
+from txgear.broker.operators import listing, loading
+from txgear.broker.operators.search import BOUNDS, Bounds, Search
 from txgear.broker.rows.stock import Then
-from txgear.broker.search import BOUNDS, Bounds, Search
 from txgear.broker.uniques import Key
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
@@ -171,7 +171,7 @@ def page_of(
     Make a page of a list.
 
     @param of: of which: C{jobs}, C{dead} or C{kept}.
-    @return: fires with what L{txgear.broker.listing.find} says; has fired where all is in memory.
+    @return: fires with what L{txgear.broker.operators.listing.find} says; has fired where all is in memory.
     """
     find = partial(listing.find, server.broker, peer, of, search, server.seconds())
     return when_made(server, lambda then: find(then, bounds))

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker import inspection
+from txgear.broker.operators import inspection
 from txgear.broker.shares import ALONE, NONE, Part, Share, part_of
 from txgear.policies import CLASSIC, Rate
 from txgear.test.support.broker import BrokerTestCase

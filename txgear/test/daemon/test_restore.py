@@ -13,11 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker import records
 from txgear.broker.broker import Broker
 from txgear.broker.history import Aside, History
-from txgear.broker.inspection import functions
 from txgear.broker.model import Peer
+from txgear.broker.operators.inspection import functions
+from txgear.broker.operators.search import Search
 from txgear.broker.records import ASIDE, KEPT, NAMED, PAUSED, SCHEDULED, Batch, JobRecord, StoredValue
 from txgear.broker.rules import Rules
-from txgear.broker.search import Search
 from txgear.broker.states import DEAD, DONE
 from txgear.daemon.restore import restore
 from txgear.errors import StoreUnusable

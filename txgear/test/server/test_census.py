@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
 from txgear.broker.model import Function, Peer
+from txgear.broker.operators.workforce import ASLEEP, AWAKE, SILENT_SECONDS, Headcount
 from txgear.broker.rights import PEERS
-from txgear.broker.workforce import ASLEEP, AWAKE, SILENT_SECONDS, Headcount
 from txgear.server import turns
 from txgear.server.census import PER_SECOND, PERIOD, STEP, Census
 from txgear.test.support.broker import BrokerFixture, FakeRights

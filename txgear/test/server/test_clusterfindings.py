@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.findings import CRITICAL, WARNING
+from txgear.broker.diagnosis.findings import CRITICAL, WARNING
 from txgear.broker.rights import SETTINGS
 from txgear.server.clusterfindings import CODES, FREE_SECONDS, NAMED, UNSEEN_SECONDS, findings, survey
 from txgear.server.clusterview import Status

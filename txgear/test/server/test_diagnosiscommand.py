@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.diagnosis import MOST_TROUBLED
-from txgear.broker.findings import Trend
+from txgear.broker.diagnosis.diagnosis import MOST_TROUBLED
+from txgear.broker.diagnosis.findings import Trend
 from txgear.broker.rights import PEERS, SEE
 from txgear.protocol.constants import CAN_DO, PRE_SLEEP
 from txgear.protocol.packets import request

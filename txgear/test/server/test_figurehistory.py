@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.counts import Counts
-from txgear.broker.findings import Trend
+from txgear.broker.diagnosis.findings import Trend
 from txgear.broker.model import Peer
 from txgear.broker.statistics import MOST_COUNTED
 from txgear.policies import CLASSIC, Policies

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker import inspection
 from txgear.broker.model import Job, Peer
+from txgear.broker.operators import inspection
+from txgear.broker.operators.search import Search
 from txgear.broker.records import PAUSED
-from txgear.broker.search import Search
 from txgear.broker.sleepers import WAKE_SECONDS
 from txgear.broker.states import DEAD, DELAYED, QUEUED, RUNNING
 from txgear.protocol.constants import (

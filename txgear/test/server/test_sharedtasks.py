@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 
-from txgear.broker.bulkacts import ACTING, DONE, MOST_TASKS, STOPPED, BulkAct, Order
-from txgear.broker.bulkshares import Figures, Share
 from txgear.broker.model import Peer
-from txgear.broker.search import Search
+from txgear.broker.operators.bulkacts import ACTING, DONE, MOST_TASKS, STOPPED, BulkAct, Order
+from txgear.broker.operators.bulkshares import Figures, Share
+from txgear.broker.operators.search import Search
 from txgear.daemon.config import parse_config
 from txgear.server import tasks
 from txgear.server.elsewhere import PATIENCE, Elsewhere, Other

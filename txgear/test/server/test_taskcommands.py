@@ -7,8 +7,8 @@ import json
 from twisted.logger import capturedLogs, formatEvent
 
 from txgear.broker.broker import Broker
-from txgear.broker.bulkacts import MOST_TASKS
 from txgear.broker.ended.archive import history_of
+from txgear.broker.operators.bulkacts import MOST_TASKS
 from txgear.broker.rights import CANCEL, MOVE, PEERS, PRIORITISE, READ, SEE, SHUTDOWN, SUBMIT
 from txgear.broker.states import DEAD, DELAYED
 from txgear.broker.tenants import Tenant

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from txgear.broker.diagnosis import CODES, diagnose, troubles
-from txgear.broker.findings import CRITICAL, SEVERITIES, WARNING, Case, Finding, Trend
+from txgear.broker.diagnosis.diagnosis import CODES, diagnose, troubles
+from txgear.broker.diagnosis.findings import CRITICAL, SEVERITIES, WARNING, Case, Finding, Trend
 from txgear.broker.model import Peer
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 

@@ -12,10 +12,10 @@ from urllib.parse import quote
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from twisted.internet.defer import Deferred
 
-from txgear.broker import deadlists
 from txgear.broker.ended.reviews import MOST_REVIEWED
+from txgear.broker.operators import deadlists
+from txgear.broker.operators.search import DEFAULT_ROWS
 from txgear.broker.rights import REVIEW
-from txgear.broker.search import DEFAULT_ROWS
 from txgear.errors import ServerError
 from txgear.server import tasks
 from txgear.web.answers import Answer

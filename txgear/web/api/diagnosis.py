@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
-from txgear.broker import inspection
-from txgear.broker.diagnosis import diagnose, known
-from txgear.broker.findings import Finding as Found
+from txgear.broker.diagnosis.diagnosis import diagnose, known
+from txgear.broker.diagnosis.findings import Finding as Found
+from txgear.broker.operators import inspection
 from txgear.protocol.textlines import text
 from txgear.server import clusterfindings
 from txgear.web.answers import Answer, Problem

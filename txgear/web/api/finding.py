@@ -2,15 +2,15 @@
 What a path means: a job, a function.
 
 What one may not see is not there. A name may stand in a path as it is, or as it is shown in answers; see
-L{txgear.broker.inspection.readings}.
+L{txgear.broker.operators.inspection.readings}.
 """
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-from txgear.broker import inspection
 from txgear.broker.model import Function, Job
+from txgear.broker.operators import inspection
 from txgear.broker.rights import SEE, may
 from txgear.protocol.textlines import text, unescaped
 from txgear.web.answers import Problem

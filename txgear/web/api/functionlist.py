@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import msgspec
 
 from txgear.broker.broker import Broker
-from txgear.broker.inspection import place
 from txgear.broker.model import Function
+from txgear.broker.operators.inspection import place
+from txgear.broker.operators.search import EVERY, OF_FUNCTIONS, Search
 from txgear.broker.rights import knows
-from txgear.broker.search import EVERY, OF_FUNCTIONS, Search
 from txgear.protocol.textlines import unescaped
 from txgear.web.api.models import Place, Word
 

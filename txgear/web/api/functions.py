@@ -10,9 +10,9 @@ from typing import Any, Final
 from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.structs import replace
 
-from txgear.broker import inspection
 from txgear.broker.model import Function as BrokerFunction
-from txgear.broker.search import BOUNDS, DEFAULT_ROWS
+from txgear.broker.operators import inspection
+from txgear.broker.operators.search import BOUNDS, DEFAULT_ROWS
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Answer
 from txgear.web.api.finding import function_named, function_path

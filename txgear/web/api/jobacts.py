@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from txgear.broker.inspection import PRIORITY_NAMES
-from txgear.broker.matching import state_name
 from txgear.broker.model import Job
+from txgear.broker.operators.inspection import PRIORITY_NAMES
+from txgear.broker.operators.matching import state_name
 from txgear.broker.rights import CANCEL, CORRECT, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW
 from txgear.broker.uniques import key_of
 from txgear.errors import ServerError

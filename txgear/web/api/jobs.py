@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 from msgspec import UNSET, Struct, UnsetType, field
 from twisted.internet.defer import Deferred
 
-from txgear.broker import inspection
 from txgear.broker.model import Job
+from txgear.broker.operators import inspection
+from txgear.broker.operators.search import Search
 from txgear.broker.rights import READ, check, knows
-from txgear.broker.search import Search
 from txgear.broker.states import DEAD
 from txgear.server import clusterstate
 from txgear.web.answers import Answer, Problem

@@ -1,8 +1,8 @@
 """
 What several parts of the API ask for and answer.
 
-Answers have the fields of L{txgear.broker.inspection}; more may be added to them in this version of the API,
-none is taken away.
+Answers have the fields of L{txgear.broker.operators.inspection}; more may be added to them in this version of
+the API, none is taken away.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
-from txgear.broker.inspection import LONGEST_PLACE
-from txgear.broker.search import DEFAULT_ROWS, MOST_ROWS, Search
+from txgear.broker.operators.inspection import LONGEST_PLACE
+from txgear.broker.operators.search import DEFAULT_ROWS, MOST_ROWS, Search
 from txgear.protocol.constants import MAX_UNIQUE
 from txgear.protocol.textlines import unescaped
 

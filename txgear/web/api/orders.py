@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from txgear.broker import inspection
 from txgear.broker.broker import Broker
 from txgear.broker.model import Job, Peer
+from txgear.broker.operators import inspection
 from txgear.broker.rights import SUBMIT, allowed
 from txgear.errors import InvalidArgument, PolicyError
 from txgear.protocol.constants import HIGH, LOW, MAX_UNIQUE, NORMAL

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from txgear.broker import inspection
-from txgear.broker.matching import state_name
 from txgear.broker.model import Job
+from txgear.broker.operators import inspection
+from txgear.broker.operators.matching import state_name
 from txgear.broker.states import CANCELLED, DEAD, DONE, EXPIRED, FAILED, STATE_NAMES
 from txgear.protocol.packets import Data
 from txgear.protocol.textlines import text

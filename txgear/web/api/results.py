@@ -13,10 +13,10 @@ from msgspec import Meta
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from txgear.broker import inspection
 from txgear.broker.ended.archive import history_of
 from txgear.broker.history import History
 from txgear.broker.model import Job
+from txgear.broker.operators import inspection
 from txgear.broker.rights import READ, SEE, check, knows, may, seen_by
 from txgear.broker.states import DEAD, DONE
 from txgear.protocol.textlines import unescaped

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from txgear.broker import inspection
+from txgear.broker.operators import inspection
+from txgear.broker.operators.search import DEFAULT_ROWS
 from txgear.broker.rights import AUDIT, SEE, SETTINGS, check, may
-from txgear.broker.search import DEFAULT_ROWS
 from txgear.errors import ServerError
 from txgear.security.audit import Line, Wanted
 from txgear.server import overview, setupview

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from txgear.broker.bulkacts import BulkAct
-from txgear.broker.inspection import PRIORITY_NAMES
+from txgear.broker.operators.bulkacts import BulkAct
+from txgear.broker.operators.inspection import PRIORITY_NAMES
 from txgear.broker.rights import MOVE, PRIORITISE
 from txgear.server import operatorcommands, tasks
 from txgear.server.jobserver import JobServer

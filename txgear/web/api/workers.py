@@ -11,11 +11,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from txgear.broker import workers
-from txgear.broker.connections import connections
 from txgear.broker.model import Peer
+from txgear.broker.operators import workers
+from txgear.broker.operators.connections import connections
+from txgear.broker.operators.search import DEFAULT_ROWS
 from txgear.broker.rights import MANAGE
-from txgear.broker.search import DEFAULT_ROWS
 from txgear.errors import ServerError
 from txgear.protocol.constants import MAX_FUNCTION
 from txgear.server import workercommands
@@ -30,7 +30,7 @@ from txgear.web.web import Web
 Condition = Literal[
     "absent", "paused", "unused", "asleep", "woken", "busy", "unread", "late", "silent", "awake"
 ]
-"""How a worker is; see L{txgear.broker.workforce.CONDITIONS}."""
+"""How a worker is; see L{txgear.broker.operators.workforce.CONDITIONS}."""
 
 
 Kind = Literal["gearman", "http", "web", "other"]

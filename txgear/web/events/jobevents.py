@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IDelayedCall
 
-from txgear.broker import inspection
-from txgear.broker.inspection import MOST_SHOWN
 from txgear.broker.model import Job
+from txgear.broker.operators import inspection
+from txgear.broker.operators.inspection import MOST_SHOWN
 from txgear.broker.rights import reads, sees
 from txgear.broker.states import RUNNING, STATE_NAMES
 from txgear.protocol.constants import JOB_ASSIGN, RESTARTED, WORK_DATA, WORK_STATUS, WORK_WARNING

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from msgspec import Raw
 from msgspec.json import encode
 
-from txgear.broker import inspection
-from txgear.broker.bulkacts import BulkAct
 from txgear.broker.model import Function, Peer
+from txgear.broker.operators import inspection
+from txgear.broker.operators.bulkacts import BulkAct
 from txgear.broker.rights import METRICS, SEE, SETTINGS, may
 from txgear.protocol.textlines import text
 from txgear.server import clusterstate, tasks

@@ -19,10 +19,10 @@ from twisted.internet.task import SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgear.broker import inspection
-from txgear.broker.inspection import moment
 from txgear.broker.model import Job
-from txgear.broker.search import Search
+from txgear.broker.operators import inspection
+from txgear.broker.operators.inspection import moment
+from txgear.broker.operators.search import Search
 from txgear.protocol.textlines import unescaped
 from txgear.web.answers import Problem
 from txgear.web.events.jobevents import JobReader

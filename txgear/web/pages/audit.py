@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import asdict
 
-from txgear.broker import inspection
 from txgear.broker.model import Peer
+from txgear.broker.operators import inspection
 from txgear.broker.rights import ACTS, AUDIT, SEE, check, may
 from txgear.security.access import NOBODY
 from txgear.security.audit import DONE, LOGIN, LOST, MOST_KEPT, REFUSED, Line

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from txgear.broker.bulkacts import KINDS
 from txgear.broker.ended.reviews import MOST_REVIEWED, check_name
-from txgear.broker.inspection import PRIORITY_NAMES
 from txgear.broker.model import Job, Peer
+from txgear.broker.operators.bulkacts import KINDS
+from txgear.broker.operators.inspection import PRIORITY_NAMES
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW
 from txgear.broker.words import number
 from txgear.errors import AccessDenied, ServerError

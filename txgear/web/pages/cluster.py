@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
+from txgear.broker.operators.inspection import moment
 from txgear.broker.rights import SETTINGS, check
 from txgear.server import clusterstate
 from txgear.server.clusterview import ServerShown

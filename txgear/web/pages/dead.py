@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
-from txgear.broker import deadlists
 from txgear.broker.ended.deadgroups import DEAD_REASONS
 from txgear.broker.ended.shelves import Shelf
 from txgear.broker.model import Function, Peer
+from txgear.broker.operators import deadlists
+from txgear.broker.operators.search import Search
 from txgear.broker.rights import FORGET, MOVE, REQUEUE, REVIEW
-from txgear.broker.search import Search
 from txgear.server import clusterstate
 from txgear.server.turns import Steps
 from txgear.web.answers import Answer

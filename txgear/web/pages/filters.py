@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
-from txgear.broker.search import LIVE_STATES, Search
+from txgear.broker.operators.search import LIVE_STATES, Search
 from txgear.errors import InvalidArgument
 from txgear.protocol import textlines
 from txgear.protocol.constants import MAX_FUNCTION

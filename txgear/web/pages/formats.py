@@ -66,7 +66,7 @@ def moment(iso: str | None) -> Markup | str:
     """
     A time.
 
-    @param iso: as L{txgear.broker.inspection.moment} makes it.
+    @param iso: as L{txgear.broker.operators.inspection.moment} makes it.
     """
     if iso is None:
         return NOTHING

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from txgear.broker import inspection, workers
 from txgear.broker.counts import Counts
-from txgear.broker.diagnosis import findings, known
-from txgear.broker.findings import Case
-from txgear.broker.inspection import PRIORITY_NAMES, moment
-from txgear.broker.matching import state_name, worker_name
+from txgear.broker.diagnosis.diagnosis import findings, known
+from txgear.broker.diagnosis.findings import Case
 from txgear.broker.model import Function, Job, Peer
+from txgear.broker.operators import inspection, workers
+from txgear.broker.operators.inspection import PRIORITY_NAMES, moment
+from txgear.broker.operators.matching import state_name, worker_name
+from txgear.broker.operators.workforce import ASLEEP, BUSY, LATE, SILENT
 from txgear.broker.rights import (
     CREATE,
     DROP,
@@ -31,7 +32,6 @@ from txgear.broker.rights import (
     may,
     meets,
 )
-from txgear.broker.workforce import ASLEEP, BUSY, LATE, SILENT
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import PRIORITIES
 from txgear.protocol.textlines import text

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from markupsafe import Markup
 
 from txgear.broker.counts import quantiles
-from txgear.broker.inspection import moment
+from txgear.broker.operators.inspection import moment
 from txgear.server.figureseries import Span
 from txgear.web.pages import charts, formats
 from txgear.web.pages.charts import MARKED, Line, Values

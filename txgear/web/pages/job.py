@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from txgear.broker import inspection
 from txgear.broker.ended.archive import history_of
 from txgear.broker.history import History
-from txgear.broker.inspection import MOST_SHOWN, PRIORITY_NAMES, moment
-from txgear.broker.matching import state_name
 from txgear.broker.model import Peer
+from txgear.broker.operators import inspection
+from txgear.broker.operators.inspection import MOST_SHOWN, PRIORITY_NAMES, moment
+from txgear.broker.operators.matching import state_name
 from txgear.broker.rights import (
     CANCEL,
     FORGET,

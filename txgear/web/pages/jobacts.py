@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from txgear.broker import inspection
-from txgear.broker.inspection import PRIORITY_NAMES
+from txgear.broker.operators import inspection
+from txgear.broker.operators.inspection import PRIORITY_NAMES
 from txgear.broker.rights import CANCEL, FORGET, REQUEUE
 from txgear.protocol.textlines import text
 from txgear.server.operatorcommands import named_job

@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from txgear.broker.ended.archive import history_of
-from txgear.broker.inspection import MOST_SHOWN, PRIORITY_NAMES
 from txgear.broker.model import Job
+from txgear.broker.operators.inspection import MOST_SHOWN, PRIORITY_NAMES
 from txgear.broker.rights import READ
 from txgear.broker.states import DEAD
 from txgear.errors import AccessDenied

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from twisted.internet.defer import Deferred
 
 from txgear.broker.model import Peer
-from txgear.broker.search import Bounds, Search
+from txgear.broker.operators.search import Bounds, Search
 from txgear.protocol.textlines import unescaped
 from txgear.server.turns import Steps
 from txgear.web.answers import Problem

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct
 
-from txgear.broker import inspection
-from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
+from txgear.broker.operators import inspection
+from txgear.broker.operators.inspection import moment
+from txgear.broker.operators.search import Search
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE
-from txgear.broker.search import Search
 from txgear.errors import InvalidArgument
 from txgear.server import clusterstate
 from txgear.server.turns import Steps

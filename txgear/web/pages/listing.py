@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from twisted.internet.defer import Deferred
 
-from txgear.broker.search import Bounds, Search
+from txgear.broker.operators.search import Bounds, Search
 from txgear.web.loading import not_read
 
 PIECE: Final = Bounds(work=2000, numbers=20_000)
@@ -20,7 +20,7 @@ MOST_PIECES: Final = 500
 
 Find: TypeAlias = "Callable[[Search, Bounds], dict[str, Any] | Deferred[dict[str, Any] | None]]"
 """
-Makes a page of C{jobs} and C{next}, or fires with one; see L{txgear.broker.listing.find}.
+Makes a page of C{jobs} and C{next}, or fires with one; see L{txgear.broker.operators.listing.find}.
 """
 
 

@@ -17,8 +17,8 @@ from twisted.internet.task import SchedulerStopped, TaskStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
+from txgear.broker.operators.inspection import moment
 from txgear.web.answers import Problem
 from txgear.web.events.sse import EVENT_STREAM, event
 from txgear.web.pages.view import View

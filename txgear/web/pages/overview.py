@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from txgear.broker.diagnosis import Survey
-from txgear.broker.findings import SEVERITIES, Finding
-from txgear.broker.inspection import moment
+from txgear.broker.diagnosis.diagnosis import Survey
+from txgear.broker.diagnosis.findings import SEVERITIES, Finding
 from txgear.broker.model import Function, Peer
+from txgear.broker.operators.inspection import moment
 from txgear.broker.rights import DROP, METRICS, PEERS, SETTINGS
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.protocol.textlines import text

@@ -15,8 +15,8 @@ from markupsafe import Markup
 from twisted.internet.defer import Deferred
 
 from txgear._version import __version__
-from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
+from txgear.broker.operators.inspection import moment
 from txgear.broker.rights import AUDIT, HTTP, METRICS, SETTINGS, may
 from txgear.server.guard import UNKNOWN
 from txgear.web.answers import Answer, Problem

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from markupsafe import Markup
 
-from txgear.broker.inspection import MOST_SHOWN
+from txgear.broker.operators.inspection import MOST_SHOWN
 from txgear.protocol.packets import Data, Pieces
 from txgear.web.pages import payloadjson, payloadphp
 from txgear.web.pages.payloadtree import Tree, Unlike, decoded, visible

@@ -31,7 +31,7 @@ def settings(policy: Policy, share: Mapping[str, Any] | None = None) -> list[tup
     """
     What a policy says.
 
-    @param share: what this server may do of it: L{txgear.broker.inspection.share}.
+    @param share: what this server may do of it: L{txgear.broker.operators.inspection.share}.
     @return: for each setting that is not off its name, and a sentence.
     """
     found: list[tuple[str, str]] = []

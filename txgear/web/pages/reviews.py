@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
-from txgear.broker import deadlists
 from txgear.broker.model import Peer
+from txgear.broker.operators import deadlists
 from txgear.broker.rights import FORGET, MOVE, READ, REQUEUE, knows
 from txgear.protocol.textlines import text, unescaped
 from txgear.web.answers import Problem

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
-from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
+from txgear.broker.operators.inspection import moment
 from txgear.broker.rights import SETTINGS, SUBMIT, check
 from txgear.server import overview
 from txgear.server.crontimes import UTC, zone_of

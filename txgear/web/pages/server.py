@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from markupsafe import Markup
 from msgspec import UNSET, Struct
 
-from txgear.broker.connections import connections
-from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
+from txgear.broker.operators.connections import connections
+from txgear.broker.operators.inspection import moment
 from txgear.broker.rights import METRICS, PEERS, SETTINGS, SHUTDOWN, check
 from txgear.broker.words import span
 from txgear.quantities import byte_words

@@ -47,7 +47,7 @@ def past(found: Mapping[str, Any], lengths: Sequence[float]) -> list[Step]:
     """
     What is over.
 
-    @param found: what L{txgear.broker.inspection.job} tells of the job.
+    @param found: what L{txgear.broker.operators.inspection.job} tells of the job.
     @param lengths: the seconds that each attempt of its C{history} took.
     """
     how = "for the background" if found["background"] else "by a client that waits for it"

@@ -14,7 +14,7 @@ from twisted.internet.task import SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgear.broker.diagnosis import Survey
+from txgear.broker.diagnosis.diagnosis import Survey
 from txgear.broker.model import Peer
 from txgear.server import clusterfindings
 from txgear.server.jobserver import JobServer

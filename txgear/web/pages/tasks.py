@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from txgear.broker import bulkacts
-from txgear.broker.bulkacts import BulkAct
 from txgear.broker.model import Peer
+from txgear.broker.operators import bulkacts
+from txgear.broker.operators.bulkacts import BulkAct
 from txgear.broker.rights import MOVE, REVIEW, SHUTDOWN
 from txgear.errors import ServerError
 from txgear.server import tasks

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from txgear.broker import workers
-from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
+from txgear.broker.operators import workers
+from txgear.broker.operators.inspection import moment
+from txgear.broker.operators.workforce import ABSENT
 from txgear.broker.rights import MANAGE
-from txgear.broker.workforce import ABSENT
 from txgear.server import workercommands
 from txgear.server.workercommands import DISCONNECT, NAMING, Order
 from txgear.web.answers import Answer, Problem

@@ -11,12 +11,11 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET, Struct
 
-from txgear.broker import workers
-from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
-from txgear.broker.rights import PEERS, knows
-from txgear.broker.search import Bounds, Search
-from txgear.broker.workforce import (
+from txgear.broker.operators import workers
+from txgear.broker.operators.inspection import moment
+from txgear.broker.operators.search import Bounds, Search
+from txgear.broker.operators.workforce import (
     ABSENT,
     ASLEEP,
     AWAKE,
@@ -28,6 +27,7 @@ from txgear.broker.workforce import (
     UNUSED,
     WOKEN,
 )
+from txgear.broker.rights import PEERS, knows
 from txgear.protocol.textlines import text
 from txgear.server.turns import Steps
 from txgear.web.api.models import After, Word, search_of
@@ -231,7 +231,7 @@ def facts_of(row: Mapping[str, Any], recent: str) -> tuple[Hashable, ...]:
     What tells whether the row of a worker has changed. Of what changes all the time there is only as much as
     is to be seen.
 
-    @param row: what L{txgear.broker.workers.worker} says of it.
+    @param row: what L{txgear.broker.operators.workers.worker} says of it.
     @param recent: L{RECENT} seconds ago.
     """
     return (

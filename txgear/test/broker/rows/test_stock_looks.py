@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from txgear.broker.loading import named
 from txgear.broker.model import Job
+from txgear.broker.operators.loading import named
 from txgear.broker.ports import Found
 from txgear.broker.records import WAITING, InOrder, Lane
 from txgear.broker.states import DELAYED, PAGED
 from txgear.protocol.constants import HIGH, NORMAL
-from txgear.test.broker.test_loading import LoadingCase
+from txgear.test.broker.operators.test_loading import LoadingCase
 
 
 class StockTests(LoadingCase):

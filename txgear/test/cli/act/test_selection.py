@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.bulkacts import KINDS
+from txgear.broker.operators.bulkacts import KINDS
 from txgear.cli.act.selection import FILTERS, Selection, selected
 from txgear.cli.base.statuses import MISUSED, CommandError
 from txgear.server.tasks import OF_TASKS

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.diagnosis import CODES
+from txgear.broker.diagnosis.diagnosis import CODES
 from txgear.cli.top.acts import ACTS, Act
 from txgear.cli.top.asker import Heard, News
 from txgear.cli.top.drawing import lines, widths

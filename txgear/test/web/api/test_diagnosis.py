@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from txgear.broker.findings import Trend
+from txgear.broker.diagnosis.findings import Trend
 from txgear.protocol.constants import CAN_DO, SUBMIT_JOB_BG
 from txgear.protocol.packets import request
 from txgear.test.support.web import WebTestCase

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from txgear.broker.operators.search import BOUNDS
 from txgear.broker.rights import SERVER_ACTS
-from txgear.broker.search import BOUNDS
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
     SUBMIT_JOB,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.bulkacts import KEPT_SECONDS, MOST_TASKS
+from txgear.broker.operators.bulkacts import KEPT_SECONDS, MOST_TASKS
 from txgear.protocol.constants import HIGH
 from txgear.test.support.web import WebAnswer
 from txgear.test.web.api.apicase import ActsTestCase

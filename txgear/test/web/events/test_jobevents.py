@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from txgear.broker.inspection import MOST_SHOWN
 from txgear.broker.model import Job, Peer
+from txgear.broker.operators.inspection import MOST_SHOWN
 from txgear.policies import CLASSIC, Policies, Policy, Retention
 from txgear.protocol.packets import Data, Pieces
 from txgear.test.web.events.test_readers import Event, EventsTestCase, parsed, unchunked

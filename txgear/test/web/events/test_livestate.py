@@ -7,8 +7,8 @@ from typing import Any
 from msgspec.json import decode
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.bulkacts import KEPT_SECONDS
 from txgear.broker.model import Peer
+from txgear.broker.operators.bulkacts import KEPT_SECONDS
 from txgear.errors import StoreUnavailable
 from txgear.server import tasks
 from txgear.server.jobserver import JobServer

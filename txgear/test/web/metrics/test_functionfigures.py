@@ -9,7 +9,7 @@ from twisted.internet.task import SchedulerStopped
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import statistics
-from txgear.broker.workforce import SILENT_SECONDS
+from txgear.broker.operators.workforce import SILENT_SECONDS
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, PRE_SLEEP, WORK_COMPLETE, WORK_EXCEPTION, WORK_FAIL
 from txgear.protocol.packets import request

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from txgear.broker.ended.reviews import MOST_REVIEWS
 from txgear.broker.model import Function, Peer
-from txgear.broker.search import Bounds
+from txgear.broker.operators.search import Bounds
 from txgear.errors import StoreUnavailable
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import SUBMIT_JOB_BG, WORK_EXCEPTION, WORK_FAIL

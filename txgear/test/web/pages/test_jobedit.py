@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.ended.archive import history_of
-from txgear.broker.inspection import MOST_SHOWN
+from txgear.broker.operators.inspection import MOST_SHOWN
 from txgear.broker.rights import HTTP, READ, SEE, SUBMIT
 from txgear.broker.states import CANCELLED, DELAYED, QUEUED
 from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE, WORK_FAIL

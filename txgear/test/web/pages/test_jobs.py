@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from txgear.broker.model import Peer
-from txgear.broker.search import Bounds
+from txgear.broker.operators.search import Bounds
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, NORMAL, WORK_COMPLETE
 from txgear.security.access import Access, Rule

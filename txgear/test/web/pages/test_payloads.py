@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.inspection import MOST_SHOWN
+from txgear.broker.operators.inspection import MOST_SHOWN
 from txgear.protocol.packets import Pieces
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.web.pages import payloadjson, payloadphp

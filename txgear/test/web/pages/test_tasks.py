@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import cast
 
-from txgear.broker.bulkacts import KEPT_SECONDS, MOST_FAILURES
+from txgear.broker.operators.bulkacts import KEPT_SECONDS, MOST_FAILURES
 from txgear.errors import ServerError
 from txgear.protocol.constants import LOW
 from txgear.server.elsewhere import Elsewhere

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from txgear.broker.workforce import CONDITIONS, SILENT_SECONDS
+from txgear.broker.operators.workforce import CONDITIONS, SILENT_SECONDS
 from txgear.protocol.constants import GRAB_JOB, OPTION_REQ, PRE_SLEEP, SUBMIT_JOB_BG, WORKER_HELLO
 from txgear.protocol.packets import request
 from txgear.test.support.workerpages import HOSTILE, WorkerPagesTestCase
