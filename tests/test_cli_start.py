@@ -153,6 +153,31 @@ def test_an_unknown_command(word: str, says: str, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == f"txgear: {says}\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            "--server gear.example status",
+            "txgear: No such option '--server'. "
+            "A command's options stand after it: txgear status --server ... (see txgear --help)",
+        ),
+        ("--nonsense", "txgear: No such option '--nonsense'. (see txgear --help)"),
+        (
+            "result H:vm:1 --timeout soon",
+            "txgear result: Invalid value for '--timeout': 'soon' is no number. (see txgear result --help)",
+        ),
+        (
+            "task one",
+            "txgear task: Invalid value for 'NUMBER': 'one' is no whole number. (see txgear task --help)",
+        ),
+    ],
+)
+def test_a_slip(words: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was meant is said as well, in words that nobody has to know click for."""
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err == f"{says}\n"
+
+
 def words_for(found: Found) -> list[str]:
     """Words that make sense to it, as far as they can be known."""
     if found.name in WORDS:

@@ -56,8 +56,10 @@ WRONG: Final = [
     (["--store", "cellar:"], ["store", "sqlite"]),
     (["--protocol", "gopher"], ["protocol", "gopher"]),
     (["--listen", ""], ["listen"]),
-    (["--nonsense"], ["nonsense"]),
+    (["--nonsense"], ["nonsense", "twistd txgear --help"]),
     (["--clustr"], ["clustr", "there is --cluster"]),
+    # Like none of them: no --cluster.
+    (["--user", "gear"], ["--user not recognized; twistd txgear --help"]),
     (["somewhere"], ["somewhere"]),
 ]
 

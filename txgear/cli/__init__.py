@@ -260,6 +260,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = name if error.ctx is None else error.ctx.command_path
         # Of a choice click lists what there is line by line.
         said = " ".join(error.format_message().split())
+        for theirs, plain in (("valid float range", "number"), ("valid integer range", "whole number")):
+            said = said.replace(f"is not a {theirs}", f"is no {plain}")
+        after = next((word for word in words if word in COMMANDS), "")
+        if isinstance(error, click.NoSuchOption) and where == "txgear" and after:
+            said = f"{said} A command's options stand after it: txgear {after} {error.option_name} ..."
         _say(f"{where}: {said} (see {where} --help)")
         return MISUSED
     except CommandError as error:

@@ -19,4 +19,4 @@ class Parser(argparse.ArgumentParser):
 
         @raise ConfigurationError: always.
         """
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"{message} (see {self.prog} --help)")

@@ -24,15 +24,24 @@ Keys: TypeAlias = "list[str | int]"
 
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 """The end of the parser's text about a mistake."""
-_PLAINER: Final = {
-    "Invalid value": "this is no value: a text stands in quotes",
-    "Expected newline or end of document after a statement": (
-        "this is no value, or two things stand in one line: a text stands in quotes"
-    ),
-    "Illegal character '\\n'": "a text in quotes ends in its line",
-    "Cannot overwrite a value": "this was said before",
-}
-"""What the parser says of the commonest mistakes, and what helps."""
+_QUOTE: Final = "a quote that opens here is not closed: a text in quotes ends in its line"
+_NO_VALUE: Final = "a text stands in quotes, true and false are small"
+_ESCAPE: Final = "in \"...\" a \\ is written \\\\; in '...' it stands for itself"
+_TWICE: Final = "this was said before; each key and each [table] stands once"
+_PLAINER: Final = (
+    (r"Invalid value", f"this is no value: {_NO_VALUE}"),
+    (r"Expected newline or end of .*", f"this is no value, or two things stand in one line: {_NO_VALUE}"),
+    (r"(Illegal|Found invalid) character '\\n'", _QUOTE),
+    (r"(Illegal|Found invalid) character .*", "an invisible character does not belong here"),
+    (r"Expected \"'+\"|Unterminated string", "a quote that opens here is not closed"),
+    (r"Unescaped .*|Invalid hex value|Escaped character .*", _ESCAPE),
+    (r"Cannot (overwrite|declare|redefine|mutate) .*|Duplicate .*", _TWICE),
+    (r"Expected '\]+' at .*", "a table stands alone in its line, as [name] or [[name]]"),
+    (r"Expected '=' after .*", "a key is followed by = and its value"),
+    (r"Invalid statement|Invalid initial .*", "key = value is wanted, or [table], or # and a comment"),
+    (r"Unclosed (array|inline table)", "a list or a table that began here or above lacks a comma or its end"),
+)
+"""What the parser says, as patterns, and what helps."""
 
 
 class ConfigMistakes(ConfigurationError):
@@ -105,9 +114,25 @@ def _syntax(text: str, problem: str) -> str:
     found = _PLACE.search(problem)
     if found is None:
         return problem
-    line = found[1] or text.rstrip("\n").count("\n") + 1
     what = problem[: found.start()]
-    return f"line {line}: {_PLAINER.get(what, what)}"
+    line = found[1] or _end(text, what)
+    return f"line {line}: {next((plain for said, plain in _PLAINER if re.fullmatch(said, what)), what)}"
+
+
+def _end(text: str, problem: str) -> int:
+    """
+    The line of a mistake that the parser saw at the end of the file only.
+
+    No quote closes one that opens: so the last of them has opened, on that line.
+    """
+    quote = re.fullmatch('Expected "(\'+)"', problem)
+    if quote:
+        place = text.rindex(quote[1])
+    elif problem == "Unterminated string":
+        place = text.rindex('"""' if text.count('"""') % 2 else '"')
+    else:
+        place = len(text.rstrip("\n"))
+    return text.count("\n", 0, place) + 1
 
 
 def array(

@@ -474,8 +474,9 @@ class Options(UsageOptions):
         dashes, name = found.groups()
         long = [each.rstrip("=") for each in self.parent.longOpt]
         if name not in (long if dashes == "--" else self.parent.shortOpt.replace(":", "")):
-            near = get_close_matches(name, [each.rstrip("=") for each in self.longOpt], 1)
-            return f"; there is --{near[0]}" if near else ""
+            own = [each.rstrip("=") for each in self.longOpt]
+            near = [] if name in own else get_close_matches(name, own, 1, 0.75)
+            return f"; there is --{near[0]}" if near else "; twistd txgear --help lists all"
         return f"; it is twistd's own, and stands before the word txgear: twistd {dashes}{name} ... txgear"
 
     def _without_effect(self, given: Collection[str]) -> list[str]:

@@ -153,20 +153,48 @@ class MistakeTests(SynchronousTestCase):
         return self.said(GOOD.replace(old, new, 1))
 
     def test_syntax(self) -> None:
-        """The parser's own words, with the line in front."""
-        unquoted = "this is no value: a text stands in quotes"
+        """Words that help in the place of the parser's, with the line in front."""
+        unquoted = "this is no value: a text stands in quotes, true and false are small"
         self.assertEqual(self.changed("retries = 5", "retries = "), f"4: {unquoted}")
         self.assertEqual(self.changed('kind = "linear"', "kind = linear"), f"7: {unquoted}")
         self.assertIn("a text stands in quotes", self.changed("retries = 5", "retries = 5m"))
-        self.assertEqual(self.changed("retries = 5", 'retries = "5'), "4: a text in quotes ends in its line")
-        self.assertEqual(self.changed("retries = 5", "retries = 5\nretries = 6"), "5: this was said before")
+        self.assertEqual(self.changed("retries = 5", "retries = True"), f"4: {unquoted}")
         self.assertTrue(self.changed("[[function]]", "[[function]").startswith("2: "))
-        self.assertTrue(self.changed("retries = 5", "retries = 5\nretries = 6").startswith("5: "))
+        self.assertEqual(self.changed("retries = 5", "retries: 5"), "4: a key is followed by = and its value")
+        self.assertEqual(
+            self.changed("retries = 5", "// more"), "4: key = value is wanted, or [table], or # and a comment"
+        )
+        self.assertIn("lacks a comma or its end", self.changed("retries = 5", "retries = [5"))
+        self.assertIn("stands for itself", self.changed("retries = 5", 'results = "C:\\users"'))
+
+    def test_said_twice(self) -> None:
+        """A key, a table, or a table where there is a key."""
+        twice = "this was said before; each key and each [table] stands once"
+        self.assertEqual(self.changed("retries = 5", "retries = 5\nretries = 6"), f"5: {twice}")
+        self.assertEqual(self.said("[limits]\n[limits]"), f"2: {twice}")
+        self.assertEqual(self.said("a = 1\na.b = 2"), f"2: {twice}")
+        self.assertEqual(self.said("a = { b = 1, b = 2 }"), f"1: {twice}")
+
+    def test_open_quote(self) -> None:
+        """The line on which it opens, although the parser may see at the end only that none closes it."""
+        told = "a quote that opens here is not closed"
+        self.assertEqual(
+            self.changed("retries = 5", 'retries = "5'), f"4: {told}: a text in quotes ends in its line"
+        )
+        self.assertEqual(self.said("a = 'b\nc = 'd'\n"), f"1: {told}: a text in quotes ends in its line")
+        self.assertEqual(self.said("a = 'b'\nc = 'd\ne = 1\nf = 2\n"), f"2: {told}")
+        self.assertEqual(self.said("a = '''b\nc\n"), f"1: {told}")
+        self.assertEqual(self.said('[[function]]\nname = """a\n"b"\n'), f"2: {told}")
+        self.assertEqual(self.said('a = """b\n"""\nc = "d'), f"3: {told}")
+
+    def test_invisible(self) -> None:
+        """A character that no editor shows is told by its line."""
+        self.assertEqual(self.said('a = 1\nb = "\x01"'), "2: an invisible character does not belong here")
 
     def test_syntax_at_the_end(self) -> None:
         """Where the file ends too early, that is its last line."""
-        self.assertTrue(self.said('[[function]]\nname = """a\nb\n').startswith("3: "))
         self.assertTrue(self.said("[[function]]\nname").startswith("2: "))
+        self.assertTrue(self.said("[[function]]\nname = [1,\n\n").startswith("2: "))
 
     def test_values(self) -> None:
         """The line on which the setting begins, however the table is written."""
