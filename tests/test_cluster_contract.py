@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import ClassVar, Final, NamedTuple
 
 import psycopg
@@ -19,6 +20,7 @@ from databases import Database, MariaDB, Postgres, Rows, folder_for_services
 from galera import Galera
 from needs import lacks
 from pgbouncer import PgBouncer
+from processes import wait_until
 from txgear.stores import make_store
 from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
@@ -107,6 +109,9 @@ def neighbour(request: pytest.FixtureRequest) -> Iterator[None]:
     contract.neighbour = contract.store_of("neighbour", contract.profile.neighbours)
     contract.neighbour.open()
     add_theirs(contract.neighbour)
+    # The last that it has written; another node has it somewhat later.
+    read = partial(contract.profile.database.execute, "SELECT number FROM txgear_results")
+    wait_until(read, what="what the neighbour has written is not at the first node")
     yield
     contract.neighbour.close(None)
 

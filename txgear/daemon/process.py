@@ -39,8 +39,8 @@ The thresholds of Python's cycle collector, for its three generations; its own a
 
 Packets make no cycles, and jobs are not looked at (L{txgear.broker.model.Job}); each look costs time. Higher
 figures for the first two save nothing more, and those say for how long the server stands still: 10,000
-objects are looked through in 3 ms. A look through all may take a tenth of a second, so the third lets that
-be rare; L{txgear.daemon.trim} asks for one after a burst, when it is quiet.
+objects are looked through in 3 ms. A look through all may take a quarter of a second, so the third lets
+that be rare.
 """
 
 SIGNAL: Final = "signal"
@@ -135,9 +135,6 @@ class ProcessService(ServerService):
         # Before what the guard registers, and so after it in the end.
         atexit.register(self.end_of_process)
         self._guard()
-        # Nearly all of what there is now stays: modules. A look through all for cycles takes 5 ms in place of
-        # 70 where it does not look at these.
-        gc.freeze()
         if self._pid_file is not None:
             self._reactor.addSystemEventTrigger("after", "shutdown", self._pid_file.release)
 
@@ -327,7 +324,7 @@ class ProcessService(ServerService):
         return super().stopService().addCallback(self._let_process_end)
 
     def _let_process_end(self, stopped: None) -> None:
-        if self._cluster is None or not self._cluster.begins_anew:
+        if not self._goes_on:
             # Or the end of the process would look for cycles once more: six seconds for a million jobs.
             gc.freeze()
         if self._notifier is not None and not self._goes_on:

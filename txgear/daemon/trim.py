@@ -6,7 +6,7 @@ The C library keeps freed memory: when ten peers were dropped that had left much
 second for half a gigabyte, so it is called at a quiet moment.
 
 Python keeps some thousand small objects for the next use of them. Each keeps the megabyte that it lies in: of
-300,000 jobs that had ended, 137 MB stayed free and unused. Only a look through all for cycles gives these up.
+300,000 jobs that had ended, 137 MB stayed free and unused. Only a full collection of cycles gives these up.
 """
 
 from __future__ import annotations
@@ -69,7 +69,11 @@ def keep_large() -> None:
 
 def give_back() -> None:
     """Give memory that is not used back to the system, as far as Python and the C library can."""
+    # A full collection gives up what Python keeps, and does not look at what is frozen: that is all. With
+    # 18,000 connections a look at all took a quarter of a second.
+    gc.freeze()
     gc.collect()
+    gc.unfreeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import signal
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,14 @@ class ProcessTestCase(ServiceTestCase):
             environ={},
         )
         service.startService()
-        self.addCleanup(service.server.stop)
-        self.addCleanup(service.scheduler.stop)
+        self.addCleanup(self.end_with, service)
         return service
+
+    @staticmethod
+    def end_with(service: ProcessService) -> None:
+        """Stop what it has in the end."""
+        service.scheduler.stop()
+        service.server.stop()
 
 
 class StartTests(ProcessTestCase):
@@ -111,6 +117,18 @@ class StartTests(ProcessTestCase):
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (soft - 1, hard))
         error = self.assertRaises(ConfigurationError, raise_descriptor_limit, 2**62)
         self.assertIn("--file-descriptors", str(error))
+
+    def test_once_more(self) -> None:
+        """Where a successor has failed and it goes on, nothing stays of the server that it had before."""
+        service = self.process()
+        before = weakref.ref(service.server)
+        service._released = lambda: None
+        self.successResultOf(service.stopService())
+        self.reactor.tcpServers.clear()
+        service.start_again()
+        self.assertTrue(service.running)
+        gc.collect()
+        self.assertIsNone(before())
 
 
 class EndTests(ProcessTestCase):
