@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from txgear.daemon.passwords import STORE_PASSWORD
 from txgear.quantities import byte_words
 from txgear.server.setup import COMMAND_LINE, DEFAULT, ENVIRONMENT, FILE, Option
 
@@ -138,8 +139,8 @@ def _password(options: Described, environ: Mapping[str, str], option: Option, in
     path = options["store-password-file"]
     if path is not None:
         source, place = FILE, path
-    elif environ.get("TXGEAR_STORE_PASSWORD"):
-        source, place = ENVIRONMENT, "TXGEAR_STORE_PASSWORD"
+    elif environ.get(STORE_PASSWORD):
+        source, place = ENVIRONMENT, STORE_PASSWORD
     elif in_url:
         source, place = COMMAND_LINE, "--store"
     else:

@@ -37,7 +37,7 @@ def store_of(url: str, option: str, path: str | None, variable: str, *, existing
     @param existing: whether it has to be there.
     @raise ConfigurationError: there is no such store.
     """
-    from txgear.daemon.tap import password
+    from txgear.daemon.passwords import password
     from txgear.stores import make_store, sqlite_path
 
     found = sqlite_path(url)

@@ -18,6 +18,7 @@ from txgear._version import __version__
 from txgear.cli.arguments import Parser
 from txgear.cli.base.twistd import run_twistd
 from txgear.cli.imitate import gearmandtls, queuetypes
+from txgear.daemon.passwords import STORE_PASSWORD
 from txgear.errors import ConfigurationError
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.server.values import COERCIONS, number
@@ -47,9 +48,6 @@ SAME_OPTIONS: Final = (
     "worker-wakeup",
 )
 """Options with a value that have the same name and meaning in both."""
-
-STORE_PASSWORD: Final = "TXGEAR_STORE_PASSWORD"
-"""The environment variable with the password of the server's store."""
 
 IGNORED_NUMBERS: Final = {
     "hashtable-buckets": number("hashtable-buckets", 0, 2**32 - 1),
