@@ -20,6 +20,7 @@ from txgear._version import __version__
 from txgear.broker.model import Peer
 from txgear.broker.records import StoredValue
 from txgear.broker.rights import RELOAD, SHUTDOWN
+from txgear.broker.words import number, verb
 from txgear.daemon.clustered import Clustered
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.handover import HandOver, Offer
@@ -199,37 +200,9 @@ class ServerService(Service):
             self._thread = StoreThread(self._reactor)
             journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout, lease)
         self.server = JobServer(self._reactor, self._settings, journal, self._wall_seconds)
-        self.server.shutdown = self.shutdown
-        self.server.store_taken = self.store_taken
-        self.server.hang_up = partial(self.hang_up, OPERATOR)
-        self.server.tls = None if self._renewal is None else self._renewal.tls
-        self.server.descriptors = Descriptors(soft_limit())
-        self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
-        self.server.guard.replace(self._config.access)
-        self.server.setup = Setup(
-            self._shown,
-            speeches=[
-                Speech(module.name, module.description, type(module).__module__) for module in self._modules
-            ],
-            ports=lambda: self._open.shown,
-        )
-        self.scheduler = self.server.scheduler
-        self.server.config = self._options["config"]
-        self.server.listens = lambda: bool(self.ports)
-        self._hosting.attach(self.server)
-        values: list[StoredValue] = []
+        self._set_up(self.server)
         try:
-            if self._options["audit-log"] is not None:
-                self.server.audit = AuditLog(
-                    self._options["audit-log"], self._reactor, self.server.wall_clock
-                )
-            self._pushes.prepare(self.server, self._reactor, self._options)
-            if self._handover is not None:
-                values = self._take_over(self._handover)
-            else:
-                if self._store is not None:
-                    values = self._restore(self._store)
-                self._open_ports()
+            values = self._open_all()
         except ConfigurationError:
             self._closing_ports = self._close_ports()
             self._pushes.stop()
@@ -250,6 +223,44 @@ class ServerService(Service):
             self.scheduler.start(self._config.schedules, values)
         # What is asked of the store first is read from now on.
         self.server.end_turn()
+
+    def _set_up(self, server: JobServer) -> None:
+        """Tell a new server all that it does not make itself. Nothing is open yet."""
+        server.shutdown = self.shutdown
+        server.store_taken = self.store_taken
+        server.hang_up = partial(self.hang_up, OPERATOR)
+        server.tls = None if self._renewal is None else self._renewal.tls
+        server.descriptors = Descriptors(soft_limit())
+        server.broker.operations.set_policies(self._config.policies, server.seconds())
+        server.guard.replace(self._config.access)
+        server.setup = Setup(
+            self._shown,
+            speeches=[
+                Speech(module.name, module.description, type(module).__module__) for module in self._modules
+            ],
+            ports=lambda: self._open.shown,
+        )
+        self.scheduler = server.scheduler
+        server.config = self._options["config"]
+        server.listens = lambda: bool(self.ports)
+        self._hosting.attach(server)
+
+    def _open_all(self) -> list[StoredValue]:
+        """
+        Open the files, the store and the ports.
+
+        @return: what the store remembers.
+        @raise ConfigurationError: one of them cannot be opened. The others may be open.
+        """
+        path = self._options["audit-log"]
+        if path is not None:
+            self.server.audit = AuditLog(path, self._reactor, self.server.wall_clock)
+        self._pushes.prepare(self.server, self._reactor, self._options)
+        if self._handover is not None:
+            return self._take_over(self._handover)
+        values = [] if self._store is None else self._restore(self._store)
+        self._open_ports()
+        return values
 
     def _take_over(self, handover: HandOver) -> list[StoredValue]:
         """
@@ -398,12 +409,11 @@ class ServerService(Service):
 
     def _drained(self, result: None) -> None:
         left = len(self.server.broker.table)
-        one = left == 1
-        jobs = "1 background job" if one else f"{left} background jobs"
+        jobs = number(left, "background job")
         if left and self._store is not None:
-            self.log.info("drained; {jobs} {stay} in the store", jobs=jobs, stay="stays" if one else "stay")
+            self.log.info("drained; {jobs} {stay} in the store", jobs=jobs, stay=verb(left, "stays", "stay"))
         elif left:
-            self.log.warn("drained; {jobs} in memory {are} given up", jobs=jobs, are="is" if one else "are")
+            self.log.warn("drained; {jobs} in memory {are} given up", jobs=jobs, are=verb(left, "is", "are"))
 
     def shutdown(self, graceful: bool) -> None:
         """
@@ -459,9 +469,8 @@ class ServerService(Service):
         self.offer()
         left = len(self.server.broker.table)
         if left and self._store is None:
-            one = left == 1
-            jobs = "1 background job" if one else f"{left} background jobs"
-            self.log.warn("{jobs} in memory {are} given up", jobs=jobs, are="is" if one else "are")
+            jobs = number(left, "background job")
+            self.log.warn("{jobs} in memory {are} given up", jobs=jobs, are=verb(left, "is", "are"))
         self.server.audit.record(SHUTDOWN, DONE, by="handover")
         self._released = released
         return self.stopService()

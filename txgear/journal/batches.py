@@ -75,6 +75,17 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
         reason = error
     else:
         return Refusals({}, {}, {}, elsewhere.joined, elsewhere.passed)
+    return _write_parts(store, batch, elsewhere, reason)
+
+
+def _write_parts(store: IJobStore, batch: Batch, elsewhere: DoneElsewhere, reason: StoreRefused) -> Refusals:
+    """
+    Write what the store will take of a batch: new jobs first, then all but results, then these.
+
+    @param elsewhere: what is known already of its new jobs that other servers have, and what is found.
+    @param reason: why the store has refused the whole.
+    @raise StoreUnavailable: see L{write_all}.
+    """
 
     def add(part: Sequence[NewJob]) -> None:
         numbers = {job.number for job, _ in part}

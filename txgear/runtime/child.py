@@ -44,8 +44,10 @@ from txgear.runtime.control import (
     ToChild,
     cut,
     first_message,
+    line,
 )
 from txgear.runtime.loglines import JobLines, start_log
+from txgear.runtime.loglines import Lines as LogLines
 from txgear.runtime.peers import peer_arguments
 from txgear.runtime.processes import STDERR, STDOUT
 from txgear.runtime.slots import JobSlots, page_slots
@@ -223,25 +225,13 @@ def work(control: socket.socket, page: int) -> int:
         # The supervisor has gone before it had anything to say.
         return FAILED
     assert isinstance(task, Task)
-    show_title(f"txgear runtime: {task.id}")
-    group = task.table.group[task.group]
-    if group.nice:
-        os.nice(group.nice)
-    use_path(task.table.path)
-    from twisted.internet import reactor as installed
-
-    reactor: Any = installed
-
-    use_monotonic_clock(reactor)
-    # What is written to standard error is then what somebody has to say who cannot use the log any more.
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+    reactor = _prepare(task)
     log_lines = start_log(sys.stdout, task.table.log, task.id)
     try:
         worker = Worker(
             reactor,
             **peer_arguments(task.table),
-            concurrency=group.concurrency,
+            concurrency=task.table.group[task.group].concurrency,
             id=task.id,
             key=task.key,
             group=task.group,
@@ -249,27 +239,15 @@ def work(control: socket.socket, page: int) -> int:
             stop_timeout=LONGEST_STOP,
         )
     except (ConfigurationError, ValueError) as error:
-        control.sendall(_failed(str(error)))
+        control.sendall(line(Failed(cut(str(error)))))
         return FAILED
     child = Child(reactor, control, lines, page, task, worker, write_nowhere)
     status = 0
 
     def start() -> None:
         nonlocal status
-        for number in (signal.SIGINT, signal.SIGHUP):
-            # A terminal's, and what is meant for the supervisor.
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(child.terminated))
-        try:
-            child.start()
-            log_lines.take_over_logging()
-        except BaseException as error:
+        if not _begin(child, reactor, log_lines):
             status = FAILED
-            if isinstance(error, ConfigurationError):
-                child.failed(str(error))
-            else:
-                traceback.print_exc()
-                child.failed(f"{type(error).__name__}: {error}")
             return
         for message in more:
             child.received(message)
@@ -277,6 +255,48 @@ def work(control: socket.socket, page: int) -> int:
     reactor.callWhenRunning(start)
     reactor.run()
     return status
+
+
+def _prepare(task: Task) -> Any:
+    """
+    Make the process what a task wants.
+
+    @return: its reactor, which is installed now.
+    """
+    show_title(f"txgear runtime: {task.id}")
+    if nice := task.table.group[task.group].nice:
+        os.nice(nice)
+    use_path(task.table.path)
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    # What is written to standard error is then what somebody has to say who cannot use the log any more.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    return reactor
+
+
+def _begin(child: Child, reactor: Any, log_lines: LogLines) -> bool:
+    """
+    Begin to work, in the reactor's first turn.
+
+    @return: whether it has; otherwise the supervisor is told why not, and the child ends.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # A terminal's, and what is meant for the supervisor.
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(child.terminated))
+    try:
+        child.start()
+        log_lines.take_over_logging()
+    except ConfigurationError as error:
+        child.failed(str(error))
+    except BaseException as error:
+        traceback.print_exc()
+        child.failed(f"{type(error).__name__}: {error}")
+    else:
+        return True
+    return False
 
 
 def write_nowhere() -> None:
@@ -289,12 +309,6 @@ def write_nowhere() -> None:
 def use_path(folders: Sequence[str]) -> None:
     """Look for modules in these folders first."""
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
-
-
-def _failed(reason: str) -> bytes:
-    from txgear.runtime.control import line
-
-    return line(Failed(cut(reason)))
 
 
 if __name__ == "__main__":
