@@ -133,10 +133,6 @@ class Member(Postgres):
         """End Patroni at once, and leave PostgreSQL running."""
         self._end([pid for pid in self._processes() if pid not in self._postgres()])
 
-    def kill_postgres(self) -> None:
-        """End PostgreSQL at once; Patroni is to start it again."""
-        self._end(self._postgres())
-
     def hold_back(self) -> None:
         """Send nothing more to the standby, until the end."""
         senders = self.execute("SELECT pid FROM pg_stat_replication", self.home)

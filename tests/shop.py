@@ -68,7 +68,6 @@ PHP: Final = (
     b'O:7:"Invoice":3:{s:2:"id";i:48213;s:10:"\0*\0address";'
     b'a:2:{s:4:"name";s:9:"Ada Byron";s:4:"city";s:6:"London";}s:5:"total";d:44.3;}'
 )
-NO_SUCH_USER: Final = b"SMTPRecipientsRefused: 550 5.1.1 ada@shop.example: no such user"
 
 
 WORKER_STATE: Final = packet(

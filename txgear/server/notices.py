@@ -11,7 +11,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 
-from txgear.broker.model import Job
+from txgear.broker.model import Job, Peer
 from txgear.policies import SILENT
 from txgear.protocol.textlines import for_line, shown
 
@@ -24,6 +24,11 @@ MOST_KINDS: Final = 1000
 Kinds that are told apart in a minute. Peers may cause any number; the others are told apart by their texts
 only.
 """
+
+
+def whose(peer: Peer) -> str:
+    """What a line says of who a peer is, behind its address; nothing where there are no identities."""
+    return "" if peer.tenant is None else f", identity {peer.tenant.name}"
 
 
 class _Kind:

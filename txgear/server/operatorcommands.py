@@ -40,6 +40,7 @@ from txgear.security.audit import DONE
 from txgear.security.tokens import without_secrets
 from txgear.server import tasks
 from txgear.server.jobserver import JobServer
+from txgear.server.notices import whose
 
 OperatorCommand = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply"]
 
@@ -87,7 +88,7 @@ def log_line(server: JobServer, peer: Peer, line: bytes, answer: bytes) -> None:
         burst=MOST_LOGGED,
         address=peer.address,
         client_id=shown(peer.client_id).decode("utf-8"),
-        whose="" if peer.tenant is None else f", identity {peer.tenant.name}",
+        whose=whose(peer),
         command=for_line(without_secrets(line)[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode(
             "utf-8"
         ),
@@ -110,7 +111,7 @@ def note_submitted(server: JobServer, peer: Peer, job: Job, about: str) -> None:
         burst=MOST_LOGGED,
         address=peer.address,
         client_id=shown(peer.client_id).decode("utf-8"),
-        whose="" if peer.tenant is None else f", identity {peer.tenant.name}",
+        whose=whose(peer),
         handle=shown(job.handle).decode("utf-8"),
         about=about,
     )

@@ -25,6 +25,7 @@ from txgear.protocol.packets import decimal
 from txgear.protocol.textlines import shown_word, text
 from txgear.security.audit import DONE
 from txgear.server import sharedtasks
+from txgear.server.notices import whose
 
 if TYPE_CHECKING:
     from txgear.server.jobserver import JobServer
@@ -224,7 +225,7 @@ def _record(server: JobServer, task: BulkAct, *, ended: bool) -> None:
         "{address}{whose}: task {number}, {act} {jobs}: {answer}",
         burst=MOST_LOGGED,
         address=task.asker.address,
-        whose="" if task.asker.tenant is None else f", identity {task.asker.tenant.name}",
+        whose=whose(task.asker),
         number=task.number,
         act=order.act,
         jobs=described(order),

@@ -24,6 +24,7 @@ from txgear.protocol.textlines import column, for_line, listing, row, shown, tex
 from txgear.security.audit import DONE
 from txgear.security.tokens import without_secrets
 from txgear.server.jobserver import JobServer
+from txgear.server.notices import whose
 from txgear.server.operatorcommands import MOST_LOGGED, MOST_SHOWN, wanted
 
 DISCONNECT: Final = "disconnect"
@@ -295,7 +296,7 @@ def _record(server: JobServer, peer: Peer, order: Order, outcome: Outcome) -> No
         "{address}{whose}: worker {worker}: {word}: {answer}",
         burst=MOST_LOGGED,
         address=peer.address,
-        whose="" if peer.tenant is None else f", identity {peer.tenant.name}",
+        whose=whose(peer),
         worker=for_line(worker.name).decode("utf-8"),
         word=shown(without_secrets(order.told)[:MOST_SHOWN]).decode("utf-8"),
         answer=for_line(answer).decode("utf-8"),

@@ -9,6 +9,7 @@ from twisted.logger import Logger, LogLevel
 from txgear.protocol.textlines import for_line, text
 from txgear.security.audit import DONE, Detail
 from txgear.security.tokens import without_secrets
+from txgear.server.notices import whose
 from txgear.server.operatorcommands import MOST_LOGGED, MOST_SHOWN
 from txgear.web.request import WebRequest
 
@@ -32,7 +33,7 @@ def record(request: WebRequest, act: str, **about: Detail) -> None:
         "{address} (web){whose}: {act}{about}",
         burst=MOST_LOGGED,
         address=peer.address,
-        whose="" if peer.tenant is None else f", identity {peer.tenant.name}",
+        whose=whose(peer),
         act=act,
         about="".join(f" {name}={_shown(value)}" for name, value in about.items() if value is not None),
     )

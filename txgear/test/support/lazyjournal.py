@@ -252,11 +252,3 @@ class LazyJournal(HiddenKeys):
             self.listener.loaded(workloads, now)
 
         self._end = end
-
-    def begin_reading(self) -> None:
-        if self.busy or not self.reading:
-            return
-        reading = self.reading.popleft()
-        read = self.store.results if reading.result else self.store.workloads
-        found = read([reading.number]).get(reading.number)
-        self._end = lambda now: reading.done(found)
