@@ -50,7 +50,7 @@ NO_LIMITS: Final = frozenset(
         "stores.holdings.MOST_TRIES",
         "stores.lanecounts.MOST_EMPTY",
         "stores.lanecounts.MOST_KNOWN",
-        "cluster.asking.MOST_READ",
+        "cluster.exchange.MOST_READ",
         "cluster.obeying.MOST_HELD",
         "cluster.obeying.MOST_STARTED",
         "stores.orders.MOST_BYTES",

@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 
-from txgear.cluster.asking import DOUBT_SECONDS, MOST_ORDERS, STATUS_SECONDS
+from txgear.cluster.asking import STATUS_SECONDS
+from txgear.cluster.exchange import DOUBT_SECONDS, MOST_ORDERS
 from txgear.daemon.config import parse_config
 from txgear.errors import ServerError
 from txgear.protocol.constants import (

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from txgear.broker.orders import Order, Post
-from txgear.cluster.asking import DOUBT_SECONDS
+from txgear.cluster.exchange import DOUBT_SECONDS
 from txgear.cluster.letters import MOST_BYTES, Letter
 from txgear.cluster.obeying import ASKER_SECONDS
 from txgear.daemon.config import parse_config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from txgear.cluster.asking import DOUBT_SECONDS
+from txgear.cluster.exchange import DOUBT_SECONDS
 from txgear.daemon.config import parse_config
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, WORK_FAIL
