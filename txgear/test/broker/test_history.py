@@ -48,6 +48,8 @@ class FollowerTests(SynchronousTestCase):
 class OwnerTests(SynchronousTestCase):
     def test_there_and_back(self) -> None:
         """On whose account a job is stands with the rest, or alone."""
+        # What other tests have asked for is remembered.
+        owned_by.cache_clear()
         web = Tenant("web")
         self.assertEqual(owner_of(owned_by("web")), "web")
         self.assertEqual(History().to_bytes(web), owned_by("web"))
