@@ -148,6 +148,22 @@ def test_names(tab: Tab, paths: dict[str, list[str]], rule: str) -> None:
         tab.is_calm()
 
 
+def test_words_beside_long_names(tab: Tab) -> None:
+    """A long name in one column breaks no word of another."""
+    tab.look(LOOKS[0])
+    page = tab.open("/server/connections")
+    lines = page.eval_on_selector_all(
+        "td.words",
+        """cells => cells.map((cell) => {
+            const range = document.createRange();
+            range.selectNodeContents(cell.firstChild);
+            return range.getClientRects().length;
+        })""",
+    )
+    assert set(lines) == {1}, lines
+    tab.look(LOOKS[2])
+
+
 def test_names_that_come_later(tab: Tab, world: World) -> None:
     """What is pushed is as harmless as what is loaded."""
     page = tab.open("/jobs?function=pushed*")

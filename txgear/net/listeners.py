@@ -204,7 +204,9 @@ def listen(
     except ConfigurationError as error:
         raise ConfigurationError(f"cannot listen on {where}: {error}") from error
     except OSError as error:
-        file = f": {error.filename}" if error.filename else ""
+        # Of a link it is the second: the first is what the link says, here a process.
+        name = error.filename2 or error.filename
+        file = f": {name}" if name else ""
         raise ConfigurationError(f"cannot listen on {where}: {error.strerror or error}{file}") from error
     except TypeError as error:
         # That is how Twisted tells of settings: those of a string are arguments of a function.

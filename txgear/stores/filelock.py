@@ -55,7 +55,12 @@ class FileLock:
         try:
             file = open(self._path, "ab+", opener=_private)  # noqa: SIM115
         except OSError as error:
-            raise StoreUnusable(f"cannot open the lock file {self._path}: {error.strerror}") from error
+            # Its name says nothing to whoever has named a store.
+            folder = os.path.dirname(self._path)
+            raise StoreUnusable(
+                f"cannot open the lock file {self._path}: {error.strerror}:"
+                f" let the server's user write the folder {folder}, or name another file"
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -293,6 +293,9 @@ class TwistdTests(SynchronousTestCase):
         for word, hint in (("--bogus", "; twistd txgear --help lists all"), ("-Z", "")):
             said = str(self.assertRaises(SystemExit, self.behind, self.twistd(), word))
             self.assertEqual(said, f"txgear: option {word} not recognized{hint}")
+        for word, near in (("--clustr", "; there is --cluster"), ("--config", "--help lists all")):
+            said = str(self.assertRaises(SystemExit, self.behind, self.twistd(), word))
+            self.assertTrue(said.endswith(near), said)
         self.assertNotIn("twistd", str(self.assertRaises(SystemExit, parsed, "-n")))
 
     def test_pid_file(self) -> None:

@@ -5,7 +5,7 @@ Tests for L{txgear.net.listeners}.
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
@@ -163,6 +163,21 @@ class ListenTests(SynchronousTestCase):
                 Factory(),
             )
             self.assertIn(expected, str(error))
+
+    def test_a_socket_that_may_not_be_made(self) -> None:
+        """
+        Its file is named. Twisted makes a link beside it that says the number of the process, and what the
+        system says of a link begins with that.
+        """
+
+        class Reactor(MemoryReactorClock):
+            def listenUNIX(self, *arguments: object, **named: object) -> NoReturn:  # noqa: N802
+                raise PermissionError(errno.EACCES, "Permission denied", "4711", None, "/run/s.lock")
+
+        error = self.assertRaises(
+            ConfigurationError, listen, Reactor(), ListenAddress(endpoint="unix:/run/s"), 1, 7, Factory()
+        )
+        self.assertEqual(str(error), "cannot listen on unix:/run/s: Permission denied: /run/s.lock")
 
     def test_ipv6(self) -> None:
         """A literal of IPv6 is bound alike, and shown with brackets."""

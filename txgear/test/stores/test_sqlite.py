@@ -233,7 +233,9 @@ class FileTests(SQLiteCase):
 
     def test_a_lock_file_that_cannot_be_made(self) -> None:
         os.mkdir(f"{self.path}.lock")
-        self.assertIn("cannot open the lock file", self.refusal_to_open())
+        said = self.refusal_to_open()
+        self.assertIn(f"cannot open the lock file {self.path}.lock: Is a directory", said)
+        self.assertIn(f"let the server's user write the folder {os.path.dirname(self.path)}, or name", said)
 
     def test_a_lock_file_that_cannot_be_locked(self) -> None:
         def fail(file: Any, operation: int) -> None:
