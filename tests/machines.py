@@ -38,7 +38,9 @@ def missing() -> str:
     for name in ("ip", "nsenter", "unshare", "setpriv"):
         if not shutil.which(name):
             return f"there is no program {name}"
-    return "" if _done("unshare", "--net", "ip", "link", "add", "try", "type", "bridge") else "no namespaces"
+    if not _done("unshare", "--net", "ip", "link", "add", "try", "type", "bridge"):
+        return "this user can make no networks here (unshare --net): that takes root"
+    return ""
 
 
 def enter() -> None:

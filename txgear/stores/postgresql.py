@@ -101,7 +101,7 @@ CLAIM_SOME: Final = CLAIM.format(are="= ANY(%s::bigint[])")
 
 NOT_LET_IN: Final = (
     ("authentication failed", ACCESS),
-    ("no password", ACCESS),
+    ("no password", f"{ACCESS}; --store-password-file or TXGEAR_STORE_PASSWORD gives the password"),
     ("pg_hba.conf", ACCESS),
     ("does not exist", ACCESS),
     ("not permitted", ACCESS),

@@ -205,7 +205,7 @@ class ErrorsTests(SynchronousTestCase):
         for message, advice in (
             ('FATAL:  password authentication failed for user "me"', "password"),
             ('FATAL:  database "jobs" does not exist', "password"),
-            ("fe_sendauth: no password supplied", "password"),
+            ("fe_sendauth: no password supplied", "--store-password-file or TXGEAR_STORE_PASSWORD gives"),
             ('FATAL:  no pg_hba.conf entry for host "::1"', "password"),
             ('FATAL:  role "me" is not permitted to log in', "password"),
             ("FATAL:  the database system is starting up", ""),
