@@ -202,7 +202,7 @@ def test_mistakes(filled: Filled, tmp_path: Path) -> None:
 
 def test_interrupted(programs: Programs, tmp_path: Path) -> None:
     """Ctrl-C in the middle, and begun again: each job is there once."""
-    from txgear.test.support.stores import adding, addition
+    from txgear.test.support.batches import adding, addition
 
     url, new = (f"sqlite:///{tmp_path / name}" for name in ("old.sqlite", "new.sqlite"))
     old = make_store(url)

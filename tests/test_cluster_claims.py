@@ -16,7 +16,7 @@ from txgear.stores import make_store
 from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
 from txgear.stores.places import Tally
-from txgear.test.support.stores import adding, addition, deleting, deleting_all, stored
+from txgear.test.support.batches import adding, addition, deleting, deleting_all, stored
 
 Make = Callable[[str], PartedStore]
 

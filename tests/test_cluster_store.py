@@ -36,7 +36,8 @@ from txgear.stores.parts import PART_NUMBERS
 from txgear.stores.places import Tally
 from txgear.stores.schema import MAX_STATUS, jobs
 from txgear.stores.sql import SqlStore
-from txgear.test.support.stores import adding, addition, deleting, deleting_all, living, stored
+from txgear.test.support.batches import adding, addition, deleting, deleting_all, stored
+from txgear.test.support.stores import living
 
 Make = Callable[[str], PartedStore]
 

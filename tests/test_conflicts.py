@@ -19,7 +19,7 @@ from txgear.broker.records import JobUpdate
 from txgear.errors import StoreUnavailable
 from txgear.stores import make_store
 from txgear.stores.sql import SqlStore
-from txgear.test.support.stores import adding, addition, updating
+from txgear.test.support.batches import adding, addition, updating
 
 
 @pytest.fixture(params=["postgres", "mariadb"])

@@ -36,18 +36,17 @@ from txgear.interfaces import IHistoryStore
 from txgear.stores import make_store, migrations, schema
 from txgear.stores.mysql import LEAST_PACKET
 from txgear.stores.sql import SqlStore
-from txgear.test.support.storequestions import QuestionContract
-from txgear.test.support.stores import (
-    HistoryContract,
+from txgear.test.support.batches import (
     adding,
     addition,
     deleting,
     deleting_all,
-    living,
     stored,
     updating,
     with_results,
 )
+from txgear.test.support.storequestions import QuestionContract
+from txgear.test.support.stores import HistoryContract, living
 from txgear.test.support.storeworkloads import WorkloadContract
 
 

@@ -25,7 +25,7 @@ from txgear.journal.batches import Refusals, write_all
 from txgear.stores import make_store
 from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
-from txgear.test.support.stores import adding, addition
+from txgear.test.support.batches import adding, addition
 
 pytestmark = pytest.mark.txgear_only
 

@@ -22,7 +22,7 @@ from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusabl
 from txgear.stores import make_store
 from txgear.stores.sql import SqlStore
 from txgear.stores.tenure import LENGTH
-from txgear.test.support.stores import adding, addition
+from txgear.test.support.batches import adding, addition
 from wirepeer import P, packet
 
 pytestmark = pytest.mark.txgear_only

@@ -15,7 +15,7 @@ from processes import PATIENCE, Programs, Servers, free_port, server_command
 from txgear.broker.records import JobUpdate
 from txgear.errors import StoreUnusable
 from txgear.stores import make_store
-from txgear.test.support.stores import adding, addition, updating
+from txgear.test.support.batches import adding, addition, updating
 
 Tell = Callable[[str], None]
 

@@ -20,7 +20,7 @@ from processes import PATIENCE, free_port, wait_until
 from txgear.errors import StoreUnavailable, StoreUnusable
 from txgear.stores import make_store
 from txgear.stores.sql import SqlStore
-from txgear.test.support.stores import adding, addition
+from txgear.test.support.batches import adding, addition
 
 REPLICATION: Final = ("--max_wal_senders=4", "--wal_level=replica", "--hot_standby=on")
 WHO: Final = f"{USER}:{quote(PASSWORD, safe='')}"

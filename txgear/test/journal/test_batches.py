@@ -18,9 +18,9 @@ from txgear.broker.records import (
 from txgear.broker.states import DEAD, DONE
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.batches import MOST_REFUSALS, Refusals, write_all
+from txgear.test.support.batches import addition, stored
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.journal import Fault, FaultyStore
-from txgear.test.support.stores import addition, stored
 
 FULL = StoreRefused("The disk is full")
 TOO_LARGE = "is too large"

@@ -10,7 +10,7 @@ from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate
 from txgear.broker.states import DEAD, DONE
 from txgear.journal.batches import MOST_BYTES, MOST_ROWS
 from txgear.journal.buffer import WriteBuffer
-from txgear.test.support.stores import addition
+from txgear.test.support.batches import addition
 
 
 def holding(

@@ -12,8 +12,8 @@ from txgear.journal.batches import Refusals
 from txgear.journal.figures import LATELY_SECONDS, Figures
 from txgear.test.journal.test_newjobs import new_job
 from txgear.test.journal.test_writes import WritesTestCase
+from txgear.test.support.batches import adding, addition
 from txgear.test.support.journal import FaultyStore
-from txgear.test.support.stores import adding, addition
 
 NO_REFUSALS = Refusals({}, {}, {})
 GONE = StoreUnavailable("the connection is gone")

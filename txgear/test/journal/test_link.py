@@ -26,8 +26,8 @@ from txgear.journal.link import (
     Retries,
     State,
 )
+from txgear.test.support.batches import adding, addition
 from txgear.test.support.journal import FaultyStore, ManualThread
-from txgear.test.support.stores import adding, addition
 
 GONE = StoreUnavailable("the connection is gone")
 FULL = StoreRefused("the disk is full")

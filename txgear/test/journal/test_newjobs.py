@@ -12,8 +12,8 @@ from txgear.errors import StoreRefused
 from txgear.journal.batches import MOST_BYTES, MOST_ROWS, Refusals
 from txgear.journal.newjobs import JOB_BYTES, NewJobs, Pending
 from txgear.protocol.packets import Data
+from txgear.test.support.batches import addition
 from txgear.test.support.journal import RecordingListener
-from txgear.test.support.stores import addition
 
 LARGE = StoreRefused("too large")
 

@@ -18,8 +18,8 @@ from txgear.journal.link import LOST, OPEN, TAKEN, Link
 from txgear.journal.portion import AT_ONCE, PAUSE
 from txgear.journal.reads import MOST_READINGS, MOST_WAITING, Reads
 from txgear.test.journal.test_writes import Unheard
+from txgear.test.support.batches import adding, addition
 from txgear.test.support.journal import FaultyStore, ManualThread, RecordingListener
-from txgear.test.support.stores import adding, addition
 
 GONE = StoreUnavailable("the connection is gone")
 DAMAGED = StoreRefused("the disk is damaged")

@@ -35,8 +35,8 @@ from txgear.journal.writes import (
     Writes,
 )
 from txgear.test.journal.test_newjobs import new_job
+from txgear.test.support.batches import adding, addition, stored
 from txgear.test.support.journal import FaultyStore, ManualThread, RecordingListener
-from txgear.test.support.stores import adding, addition, stored
 
 GONE = StoreUnavailable("the connection is gone")
 FULL = StoreRefused("the disk is full")

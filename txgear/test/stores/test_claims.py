@@ -21,7 +21,7 @@ from txgear.stores.repeats import Undone
 from txgear.stores.sqlite import SQLite
 from txgear.stores.statements import ROW_BYTES, Statements
 from txgear.stores.verdicts import Verdict
-from txgear.test.support.stores import adding, addition, deleting, deleting_all, stored
+from txgear.test.support.batches import adding, addition, deleting, deleting_all, stored
 
 
 def named(number: int, unique: bytes = b"u", **rest: bytes) -> NewJob:

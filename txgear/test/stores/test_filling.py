@@ -36,7 +36,7 @@ from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.places import Places, Tally
 from txgear.stores.sql import SqlStore
 from txgear.stores.statements import Statements
-from txgear.test.support.stores import adding, addition, deleting, stored
+from txgear.test.support.batches import adding, addition, deleting, stored
 
 JOBS: Final = 2 * PAGE + PAGE // 2
 

@@ -16,8 +16,8 @@ from txgear.broker.records import DoneElsewhere
 from txgear.stores.leases import Times
 from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
+from txgear.test.support.batches import adding, deleting, stored
 from txgear.test.support.shareddatabase import FakeServerDialect, SharedDatabase
-from txgear.test.support.stores import adding, deleting, stored
 
 T = TypeVar("T")
 

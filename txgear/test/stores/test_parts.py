@@ -25,8 +25,8 @@ from txgear.broker.uniques import HASH_BITS, hash_of
 from txgear.protocol.constants import HIGH, NORMAL
 from txgear.stores.parts import PART_NUMBERS, WHOLE, Part, Parts, first_above
 from txgear.stores.sql import SqlStore
+from txgear.test.support.batches import adding, deleting
 from txgear.test.support.storequestions import Indexed, job
-from txgear.test.support.stores import adding, deleting
 
 SALT = b"0123456789abcdef"
 LANE = Lane(b"f", "", NORMAL)

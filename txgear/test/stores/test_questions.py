@@ -13,8 +13,8 @@ from txgear.stores.lanecounts import MOST_EMPTY
 from txgear.stores.places import SEGMENT_BITS, SEGMENTS, WIDE_BITS
 from txgear.stores.sql import SqlStore
 from txgear.stores.sqlite import SQLite
+from txgear.test.support.batches import adding, deleting
 from txgear.test.support.storequestions import Indexed, job
-from txgear.test.support.stores import adding, deleting
 
 COUNT = 2000
 FOUND = [f"(subquery-{number})" for number in (2, 3, 4, 5)]

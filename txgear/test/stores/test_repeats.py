@@ -17,7 +17,7 @@ from txgear.stores.repeats import FIRST_PAUSE, LAST_PAUSE, MOST_REPEATS, Repeats
 from txgear.stores.sql import SqlStore
 from txgear.stores.sqlite import SQLite
 from txgear.stores.verdicts import Verdict, of_sqlite
-from txgear.test.support.stores import adding, addition, deleting, stored
+from txgear.test.support.batches import adding, addition, deleting, stored
 
 CONFLICT, DUPLICATE = Verdict.CONFLICT, Verdict.DUPLICATE
 

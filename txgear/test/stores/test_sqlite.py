@@ -41,10 +41,7 @@ from txgear.interfaces import IHistoryStore
 from txgear.stores import make_store, migrations, schema
 from txgear.stores.memory import MemoryStore
 from txgear.stores.sql import SqlStore
-from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.storequestions import QuestionContract
-from txgear.test.support.stores import (
-    HistoryContract,
+from txgear.test.support.batches import (
     adding,
     addition,
     changing,
@@ -54,6 +51,9 @@ from txgear.test.support.stores import (
     stored,
     with_results,
 )
+from txgear.test.support.extras import PROPERTY, given, st
+from txgear.test.support.storequestions import QuestionContract
+from txgear.test.support.stores import HistoryContract
 from txgear.test.support.storeworkloads import WorkloadContract
 
 

@@ -16,7 +16,7 @@ from txgear.stores import make_store
 from txgear.stores.filelock import FLOCK_IS_SEPARATE
 from txgear.stores.sql import SqlStore
 from txgear.stores.sqlite import LOG_BYTES
-from txgear.test.support.stores import adding, addition, deleting
+from txgear.test.support.batches import adding, addition, deleting
 
 OPEN = "import sys; from txgear.stores import make_store; make_store('sqlite:///' + sys.argv[1]).open()"
 """Another server, which has its own process: a lock of POSIX's is a process's."""

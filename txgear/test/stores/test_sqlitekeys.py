@@ -17,8 +17,8 @@ from txgear.stores.sql import SqlStore
 from txgear.stores.sqlite import SQLite
 from txgear.stores.sqlitekeys import BLOCK_BITS, BLOCKS, HASH, MOST_DUE, MOST_LATER, SAY_EVERY
 from txgear.stores.sqliterows import SQLiteQuestions
+from txgear.test.support.batches import adding, changing, deleting
 from txgear.test.support.storequestions import job
-from txgear.test.support.stores import adding, changing, deleting
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor

@@ -15,6 +15,7 @@ server needs no socket. Time stands still until the test moves it; nothing sleep
     when it is told to.
   - C{stores}: C{support/stores.py}. C{StoreContract} is what every store must pass;
     C{SharedContract}, in C{support/shiftedstore.py}, has it beside another server in the same database.
+    C{support/batches.py} makes the jobs and batches that it is given.
   - C{client} and C{worker}: C{support/client.py}. C{ScriptedServer} is an endpoint that the test plays.
   - C{server}: C{support/server.py}. C{ServerFixture} and C{DurableServerFixture} are whole servers in memory;
     C{FakePeer} is a connection to one, from the peer's side. C{support/http.py}: the same for the HTTP port.

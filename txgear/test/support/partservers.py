@@ -17,8 +17,8 @@ from txgear.stores.membership import Membership
 from txgear.stores.partedstore import PartedStore
 from txgear.stores.sql import SqlStore
 from txgear.stores.tenure import LENGTH, NOBODY
+from txgear.test.support.batches import addition
 from txgear.test.support.shareddatabase import Change, FakeServerDialect, SharedDatabase, columns
-from txgear.test.support.stores import addition
 
 NUMBERS: Final = 100
 """Job numbers that are reserved at once."""

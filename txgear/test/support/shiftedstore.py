@@ -31,7 +31,8 @@ from txgear.broker.states import DONE
 from txgear.interfaces import IPartedStore
 from txgear.protocol.constants import HIGH
 from txgear.stores.partedstore import PartedStore
-from txgear.test.support.stores import StoreContract, adding, deleting_all, setting_values, stored
+from txgear.test.support.batches import adding, deleting_all, setting_values, stored
+from txgear.test.support.stores import StoreContract
 
 LAST: Final = 2**38
 """Any part has so many numbers, wherever in its first half the first one is."""

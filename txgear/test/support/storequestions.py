@@ -47,18 +47,8 @@ from txgear.stores.dialects import StoreDialect
 from txgear.stores.memory import MemoryStore
 from txgear.stores.questions import Questions
 from txgear.stores.sqlite import SQLite
-from txgear.test.support.stores import (
-    ALL_BYTES,
-    LAST,
-    StoreContract,
-    adding,
-    addition,
-    changing,
-    deleting,
-    deleting_all,
-    stored,
-    updating,
-)
+from txgear.test.support.batches import adding, addition, changing, deleting, deleting_all, stored, updating
+from txgear.test.support.stores import ALL_BYTES, LAST, StoreContract
 
 
 class Indexed(SQLite):

@@ -5,7 +5,7 @@ What every store does, whatever it is made of: the tests of the contract of L{IJ
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
@@ -21,8 +21,6 @@ from txgear.broker.records import (
     JobChange,
     JobRecord,
     JobUpdate,
-    NewJob,
-    Result,
     StoredValue,
 )
 from txgear.broker.states import DEAD, DONE, FAILED
@@ -30,6 +28,17 @@ from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IHistoryStore, IJobStore, ILeasedStore
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.protocol.packets import Data, Pieces
+from txgear.test.support.batches import (
+    adding,
+    addition,
+    changing,
+    deleting,
+    deleting_all,
+    setting_values,
+    stored,
+    updating,
+    with_results,
+)
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as Base
@@ -39,77 +48,6 @@ else:
 ALL_BYTES: Final = bytes(range(256))
 LAST: Final = 2**63 - 1
 """The last number that a job may have."""
-
-
-def stored(
-    number: int,
-    *,
-    place: int = 0,
-    prefix: bytes = b"H:test",
-    function: bytes = b"f",
-    unique: bytes = b"",
-    digest: bytes | None = None,
-    reducer: bytes = b"",
-    priority: int = NORMAL,
-    due: float = 0.0,
-    retries: int = 0,
-    size: int = 0,
-    created: float = 0.0,
-    state: int = 0,
-    ended: float = 0.0,
-    history: bytes | None = None,
-) -> JobRecord:
-    """A job as a store has it."""
-    return JobRecord(
-        number,
-        place or number,
-        prefix,
-        function,
-        unique,
-        digest,
-        reducer,
-        priority,
-        due,
-        retries,
-        size,
-        created,
-        state,
-        ended,
-        history,
-    )
-
-
-def addition(number: int, workload: Data = b"") -> NewJob:
-    """A job with a workload."""
-    return stored(number, size=len(workload)), workload
-
-
-def adding(*new_jobs: NewJob) -> Batch:
-    return Batch(new_jobs, (), ())
-
-
-def updating(*updates: JobUpdate) -> Batch:
-    return Batch((), updates, ())
-
-
-def changing(*changes: JobChange) -> Batch:
-    return Batch((), (), (), changes=changes)
-
-
-def deleting(numbers: Iterable[int]) -> Batch:
-    return Batch((), (), list(numbers))
-
-
-def with_results(*results: Result) -> Batch:
-    return Batch((), (), (), results)
-
-
-def deleting_all(numbers: Iterable[int]) -> Batch:
-    return Batch((), (), (), deleted_all=list(numbers))
-
-
-def setting_values(*values: StoredValue) -> Batch:
-    return Batch((), (), (), values=values)
 
 
 @contextmanager

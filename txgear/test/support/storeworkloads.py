@@ -12,9 +12,7 @@ from txgear.broker.records import Batch, InLane, JobChange, JobUpdate, Lane
 from txgear.broker.states import DEAD, DONE
 from txgear.protocol.constants import NORMAL
 from txgear.stores.batchwriter import MOST_INLINE
-from txgear.test.support.stores import (
-    ALL_BYTES,
-    StoreContract,
+from txgear.test.support.batches import (
     adding,
     addition,
     changing,
@@ -23,6 +21,7 @@ from txgear.test.support.stores import (
     updating,
     with_results,
 )
+from txgear.test.support.stores import ALL_BYTES, StoreContract
 
 EMPTY, SMALL = b"", b"small"
 LAST: Final = (ALL_BYTES * MOST_INLINE)[:MOST_INLINE]

@@ -14,11 +14,11 @@ from txgear.broker.rules import Rules
 from txgear.broker.tenants import Quota
 from txgear.protocol.constants import NORMAL
 from txgear.stores.memory import MemoryStore
+from txgear.test.support.batches import adding
 from txgear.test.support.broker import FakeOutbox, record
 from txgear.test.support.clock import START
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.lazyjournal import LazyJournal
-from txgear.test.support.stores import adding
 
 PLAIN, ASKED, WRITE, FIND, LOAD = "plain", "asked", "write", "find", "load"
 EVENTS = st.lists(st.sampled_from([PLAIN, PLAIN, ASKED, ASKED, WRITE, FIND, LOAD]), min_size=2, max_size=40)

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.cli.base.statuses import CommandError
 from txgear.cli.care.storebackup import back_up
 from txgear.stores import make_store
-from txgear.test.support.stores import adding, addition
+from txgear.test.support.batches import adding, addition
 
 
 class BackUpTests(SynchronousTestCase):

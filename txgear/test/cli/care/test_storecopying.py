@@ -17,7 +17,7 @@ from txgear.protocol.constants import HIGH
 from txgear.stores import make_store
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.sql import SqlStore
-from txgear.test.support.stores import adding, addition, deleting, deleting_all, setting_values, stored
+from txgear.test.support.batches import adding, addition, deleting, deleting_all, setting_values, stored
 
 JOBS: list[tuple[JobRecord, bytes, bytes | None]] = [
     (stored(1, size=3, created=5.0), b"one", None),

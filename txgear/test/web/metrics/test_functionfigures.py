@@ -16,9 +16,9 @@ from txgear.protocol.packets import request
 from txgear.protocol.textlines import unescaped
 from txgear.server.census import PERIOD
 from txgear.stores.memory import MemoryStore
+from txgear.test.support.batches import adding, addition
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.server import DurableServerFixture, FakePeer, ServerFixture, submit
-from txgear.test.support.stores import adding, addition
 from txgear.web.metrics import families, functionfigures
 from txgear.web.metrics.families import FAMILIES
 from txgear.web.metrics.figures import figures, snapshot
