@@ -116,6 +116,7 @@ class Broker:
         "_draining",
         "_enqueue",
         "_joinable",
+        "_may_hide",
         "_store",
         "_take",
         "absences",
@@ -206,6 +207,8 @@ class Broker:
         self._by_name = functions.by_name
         self._joinable = table.uniques.jobs
         self._store = None if journal is None else persistence.add
+        # Without a journal there are no rows.
+        self._may_hide = self.lookups.may_hide if journal is None else journal.may_hide
         self.identify = tenants.identify
         self.repeat = lifecycle.repeat
         self.watch = lifecycle.watch
@@ -360,7 +363,8 @@ class Broker:
             full: QueueError | None = None
             # Whether one that is done may have the key still.
             held = rare and function.holds_names
-            asked = key is not None and (table.rows or held) and self.lookups.may_hide(key)
+            # As in Lookups.may_hide, which is one call more for each submit.
+            asked = key is not None and (table.rows or (held and self.archive.rows)) and self._may_hide(key)
             try:
                 if rare:
                     done = self.archive.still_done(function, key, now) if held and key is not None else None

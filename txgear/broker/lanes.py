@@ -380,27 +380,20 @@ class Lanes(Generic[T]):
     def may_follow(self, item: T, owner: Tenant | None) -> bool:
         """L{may_pass_by} of an item whose owner has rows; C{False} of another: asked for each that comes."""
         overflow = self.overflow.get(item.priority)
-        return overflow is not None and owner in overflow.rows and overflow.may_pass_by(item.place)
+        if overflow is None or owner not in overflow.rows:
+            return False
+        # As in Overflow.may_pass_by, which is one call more.
+        return not (items := overflow.items) or items[-1].place < item.place
 
-    def add_row(self, item: T, owner: Tenant | None) -> bool:
+    def add_rows(self, priority: int, owner: Tenant | None, count: int, place: int = 1) -> bool:
         """
-        An item that was in no place, or is in none any more, is not in memory from now on.
+        Items that were in no place, or are in none any more, are not in memory from now on.
 
-        @return: whether its lane was empty before, and nothing was behind it.
+        @param place: the places of all of them are not lower than this.
+        @return: whether their lane was empty before, and nothing was behind it.
         """
-        priority = item.priority
-        overflow = self.overflow.get(priority)
-        opened = overflow is None and not self.counts[priority]
-        if overflow is None:
-            overflow = self.overflow[priority] = Overflow()
-        overflow.add_row(owner, item.place)
-        self.paged += 1
-        return opened
-
-    def add_rows(self, priority: int, owner: Tenant | None, count: int) -> bool:
-        """As L{add_row}, for so many of which the places are not known."""
-        opened = not self.counts[priority] and priority not in self.overflow
-        self._overflow(priority).add_rows(owner, count)
+        opened = priority not in self.overflow and not self.counts[priority]
+        self._overflow(priority).add_rows(owner, count, place)
         self.paged += count
         return opened
 

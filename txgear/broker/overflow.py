@@ -143,22 +143,18 @@ class Overflow(Generic[T]):
         items = self.items
         return not items or items[-1].place < place
 
-    def add_row(self, owner: Tenant | None, place: int) -> None:
-        """One more that is not in memory; see L{may_spare}."""
+    def add_rows(self, owner: Tenant | None, count: int, place: int = 1) -> None:
+        """
+        So many more that are not in memory; see L{may_spare}.
+
+        @param place: their places are not lower than this.
+        """
         rows = self.rows.get(owner)
         if rows is None:
             rows = self.rows[owner] = Rows(place - 1)
-        rows.count += 1
+        rows.count += count
         if place <= rows.read_to:
             rows.read_to = place - 1
-
-    def add_rows(self, owner: Tenant | None, count: int) -> None:
-        """So many more, of which the places are not known."""
-        rows = self.rows.get(owner)
-        if rows is None:
-            rows = self.rows[owner] = Rows(0)
-        rows.count += count
-        rows.read_to = 0
 
     def take_row(self, owner: Tenant | None) -> None:
         """One less: it is in memory from now on, or over."""

@@ -426,18 +426,11 @@ class SharedLanes(Generic[T]):
         party = self.parties.get(owner)
         return party is not None and party.lanes.may_follow(item, owner)
 
-    def add_row(self, item: T, owner: Tenant | None) -> bool:
-        """As L{Lanes.add_row}; C{False} as well if it may not be handed out."""
-        party = self._party_of(owner)
-        alone = self._alone(item.priority)
-        party.lanes.add_row(item, owner)
-        return self._rows_came(party, item.priority, 1, alone)
-
-    def add_rows(self, priority: int, owner: Tenant | None, count: int) -> bool:
+    def add_rows(self, priority: int, owner: Tenant | None, count: int, place: int = 1) -> bool:
         """As L{Lanes.add_rows}; C{False} as well if they may not be handed out."""
         party = self._party_of(owner)
         alone = self._alone(priority)
-        party.lanes.add_rows(priority, owner, count)
+        party.lanes.add_rows(priority, owner, count, place)
         return self._rows_came(party, priority, count, alone)
 
     def _alone(self, priority: int) -> bool:

@@ -4,7 +4,7 @@ The jobs that have not ended, by number, by handle and by unique; and the number
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.records import LAST_NUMBER
@@ -113,22 +113,23 @@ class JobTable:
         """How many jobs there are."""
         return len(self.jobs) + self.rows
 
-    def let_go(self, job: Job) -> None:
-        """A job is not in memory any more; it is counted as before, with its function and its tenant."""
-        del self.jobs[job.number]
-        if job.place != job.number:
-            del self.moved[job.place]
-        self.rows += 1
-        if (history := job.history) is not None:
-            self._discount(history)
+    def let_go(self, jobs: Sequence[Job]) -> None:
+        """Jobs are not in memory any more; they are counted as before, with their functions and tenants."""
+        there, named = self.jobs, self.uniques.jobs
+        for job in jobs:
+            del there[job.number]
+            if job.place != job.number:
+                del self.moved[job.place]
+            if (history := job.history) is not None:
+                self._discount(history)
+            if (key := job.key) is not None:
+                if named[key] is job:
+                    # As nearly always, and one call less.
+                    del named[key]
+                else:
+                    self.uniques.remove(key, job)
+        self.rows += len(jobs)
         self._grow_apart()
-        if (key := job.key) is not None:
-            named = self.uniques.jobs
-            if named[key] is job:
-                # As nearly always, and one call less.
-                del named[key]
-            else:
-                self.uniques.remove(key, job)
 
     def take_in(self, job: Job) -> Job | None:
         """

@@ -5,18 +5,22 @@ jobs go them, and when, L{txgear.broker.rows.stock} says.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from txgear.broker.states import TO_PAGED, TO_QUEUED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.model import Function, Job
     from txgear.broker.paging import Pager
     from txgear.broker.tenants import Tenant
     from txgear.broker.timers import Timers
+
+_LANE: Final = attrgetter("function", "priority", "tenant")
 
 
 class Passage:
@@ -34,16 +38,17 @@ class Passage:
 
     # Out of memory
 
-    def pass_by(self, job: Job, now: float) -> None:
-        """A job that is in no place could be handed out, and is not in memory from now on."""
-        function, tenant, priority = job.function, job.tenant, job.priority
-        lanes = function.lanes
-        if tenant is not None and tenant.quota.running:
-            lanes = self._dispatcher.bound(tenant, function, now)
-        if lanes.add_row(job, tenant):
-            self._dispatcher.to_ring_end(function, priority)
+    def pass_by(self, jobs: Iterable[Job], now: float) -> None:
+        """Jobs that are in no place could be handed out, and are not in memory from now on."""
         assert self._pager is not None
-        self._pager.ask(function, priority, now)
+        for (function, priority, tenant), several in groupby(jobs, _LANE):
+            lanes = function.lanes
+            if tenant is not None and tenant.quota.running:
+                lanes = self._dispatcher.bound(tenant, function, now)
+            places = [job.place for job in several]
+            if lanes.add_rows(priority, tenant, len(places), min(places)):
+                self._dispatcher.to_ring_end(function, priority)
+            self._pager.ask(function, priority, now)
 
     def let_go(self, job: Job, now: float) -> None:
         """The same for one that is PAGED."""
@@ -51,7 +56,7 @@ class Passage:
         if job.due:
             self._timers.discard(job)
         # In this order, as the lane is not to look empty.
-        lanes.add_row(job, job.tenant)
+        lanes.add_rows(job.priority, job.tenant, 1, job.place)
         lanes.remove_overflow(job)
         assert self._pager is not None
         # Its workload may just be on its way, for somebody who wants it.

@@ -11,7 +11,6 @@ on its way, has ended.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from math import inf
@@ -28,6 +27,7 @@ from txgear.broker.rows.passage import Passage
 from txgear.broker.rows.revival import Revival
 from txgear.broker.rows.together import Together
 from txgear.broker.rows.wakings import AHEAD, Wakings
+from txgear.broker.rows.written import Written
 from txgear.broker.states import DELAYED, NEW, PAGED
 from txgear.broker.table import number_of_handle
 from txgear.protocol.constants import PRIORITIES
@@ -43,13 +43,10 @@ if TYPE_CHECKING:
     from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenant, Tenants
     from txgear.broker.timers import Timers
-    from txgear.broker.uniques import Key
 
 NEAR_SECONDS: Final = 1.0
 """Seconds to the time of a job in which it stays in memory, whether or not there is room."""
 
-SETTLED: Final = 500
-"""Jobs of which something has been written that are looked at in one turn: two milliseconds."""
 MOST_ENDED: Final = 10_000
 """Jobs that have ended and are in memory, with which no more are wanted there before they must: 15 MB."""
 
@@ -70,6 +67,7 @@ class Stock:
     @ivar met: called with a job that was submitted while the store had it already as another, and with that
         one, which is in its place now: see L{txgear.broker.life.lookups}, which sets it.
     @ivar witness: hears of rows that are damaged; whoever owns the broker sets it.
+    @ivar written: see L{Written.add<txgear.broker.rows.written.Written.add>}.
     @ivar held: those that somebody looks at over several turns, and how many do so.
     """
 
@@ -93,6 +91,7 @@ class Stock:
         "restored",
         "wakings",
         "witness",
+        "written",
     )
 
     def __init__(
@@ -125,8 +124,8 @@ class Stock:
         self._gone = Gone()
         # Jobs that somebody may need in this turn.
         self._kept: list[Job] = []
-        # The numbers of jobs that are to be looked at: a batch that is written may have very many.
-        self._written: deque[int] = deque()
+        self._written = Written(table, archive, timers, journal, self.settle, self._settle_ended)
+        self.written = self._written.add
         self.met: Callable[[Job, Job, float], None]
         archive.load_all = self.load_all
         if pager is not None:
@@ -187,31 +186,44 @@ class Stock:
 
         @param changed: whether something else of them is on its way there.
         """
-        journal, pager = self._journal, self._pager
-        assert journal is not None
+        pager = self._pager
         assert pager is not None
-        hidden: list[Key] = []
+        may_go = not (changed or self._dispatcher.draining)
+        # Those behind rows of their lanes, as nearly each is where a queue is long: rows as well.
+        following: list[Job] = []
         try:
             for job in jobs:
                 lanes = job.function.lanes
                 # What is behind those that are held does not show in the overflow.
                 follows = (lanes.overflow or lanes.held) and lanes.may_follow(job, job.tenant)
-                if not follows and pager.has_room(job):
-                    pager.used += job.size
-                elif (
-                    not (changed or self._dispatcher.draining)
-                    and self._is_free(job, now)
-                    and (follows or (pager.crowded and lanes.may_pass_by(job)))
-                ):
-                    self._forget(job, hidden.append)
-                    self._passage.pass_by(job, now)
-                    continue
-                else:
-                    job.workload = b""
+                if not follows:
+                    room = pager.has_room(job)
+                    if following and not room:
+                        # There may be without those.
+                        self._pass_by(following, now)
+                        following = []
+                        room = pager.has_room(job)
+                    if room:
+                        pager.used += job.size
+                        self._dispatcher.enqueue(job, now)
+                        continue
+                if may_go and self._is_free(job, now):
+                    if follows:
+                        following.append(job)
+                        continue
+                    if pager.crowded and lanes.may_pass_by(job):
+                        self._pass_by((job,), now)
+                        continue
+                job.workload = b""
                 self._dispatcher.enqueue(job, now)
         finally:
-            if hidden:
-                journal.hide_all(hidden)
+            self._pass_by(following, now)
+
+    def _pass_by(self, jobs: Sequence[Job], now: float) -> None:
+        """Jobs that are in no place, and could be handed out, are rows from now on."""
+        if jobs:
+            self._forget(jobs)
+            self._passage.pass_by(jobs, now)
 
     def _is_free(self, job: Job, now: float) -> bool:
         """Whether nobody waits for a job, and it does not expire in a moment."""
@@ -223,16 +235,17 @@ class Stock:
         near = 0.0 < history.expires < now + NEAR_SECONDS
         return not (near or history.watchers or history.followers)
 
-    def _forget(self, job: Job, hide: Callable[[Key], None]) -> None:
-        timers, history = self._timers, job.history
-        self._table.let_go(job)
-        if job.key is not None:
-            hide(job.key)
-        job.workload = b""
-        # For those who still have this object, as what is read of it is on its way.
-        job.state = NEW
-        if history is not None and history.expires:
-            self.wakings.left(timers.wall(history.expires))
+    def _forget(self, jobs: Sequence[Job]) -> None:
+        journal = self._journal
+        assert journal is not None
+        self._table.let_go(jobs)
+        journal.hide_all(job.key for job in jobs if job.key is not None)
+        for job in jobs:
+            job.workload = b""
+            # For those who still have this object, as what is read of it is on its way.
+            job.state = NEW
+            if (history := job.history) is not None and history.expires:
+                self.wakings.left(self._timers.wall(history.expires))
 
     def settle(self, job: Job, now: float) -> None:
         """
@@ -252,14 +265,14 @@ class Stock:
             if (pager.crowded or lanes.has_rows(job.priority, job.tenant)) and lanes.may_spare(job):
                 pager.drop(job)
                 self._passage.let_go(job, now)
-                self._forget(job, journal.hide)
+                self._forget((job,))
         elif job.state == DELAYED and pager.crowded:
             begins = self._begins(job)
             if begins > self._timers.wall(now) + NEAR_SECONDS:
                 pager.drop(job)
                 self._dispatcher.leave(job, now)
                 self._count_waiting(job.function, job.tenant, 1)
-                self._forget(job, journal.hide)
+                self._forget((job,))
                 self.wakings.left(begins)
 
     def hold(self, job: Job) -> None:
@@ -438,34 +451,13 @@ class Stock:
         if self._kept:
             self._timers.call_at(now)
 
-    def written(self, numbers: Iterable[int], now: float) -> None:
-        """Something of these jobs was on its way to the store, and is there."""
-        self._written.extend(numbers)
-        self._settle_written(now)
-
-    def _settle_written(self, now: float) -> None:
-        written, live, ended, journal = self._written, self._table.jobs, self._archive.jobs, self._journal
-        if not written:
-            return
-        assert journal is not None
-        numbers = [written.popleft() for _ in range(min(len(written), SETTLED))]
-        settled = journal.settled(numbers)
-        over = (job for number in settled if (job := ended.get(number)) is not None and job.stored)
-        self._settle_ended(over, now)
-        # In a lane only the last one can become a row.
-        found = [job for number in settled if (job := live.get(number)) is not None]
-        for job in sorted(found, key=_place, reverse=True):
-            self.settle(job, now)
-        if written:
-            self._timers.call_at(now)
-
     def work(self, now: float) -> float:
         """
         Another turn has begun.
 
         @return: when to go on, by the server's time; infinite for not at all.
         """
-        self._settle_written(now)
+        self._written.work(now)
         if self._kept:
             kept, self._kept = self._kept, []
             for job in sorted(kept, key=_place, reverse=True):
@@ -633,7 +625,7 @@ class Stock:
         if (tenant := job.tenant) is not None:
             tenant.queued += 1
             tenant.bytes += job.size
-        self._passage.pass_by(job, now)
+        self._passage.pass_by((job,), now)
 
     def _take_all_in(
         self, records: Iterable[JobRecord], workloads: Mapping[int, bytes], now: float

@@ -359,10 +359,10 @@ class RowsTests(SynchronousTestCase):
         lanes: Lanes[Job] = Lanes()
         self.assertFalse(lanes.has_rows_only(NORMAL, None, 0))
         overflow = lanes.overflow[NORMAL] = Overflow()
-        overflow.add_row(None, 5)
+        overflow.add_rows(None, 1, 5)
         self.assertTrue(lanes.has_rows_only(NORMAL, None, 4))
         # This was asked for when none was before it; by now one is.
-        overflow.add_row(None, 3)
+        overflow.add_rows(None, 1, 3)
         self.assertFalse(lanes.has_rows_only(NORMAL, None, 4))
         self.assertTrue(lanes.has_rows_only(NORMAL, None, 2))
         overflow.append(make_job(None, 2))

@@ -27,7 +27,7 @@ class RowsTests(SynchronousTestCase):
         return job
 
     def row(self, place: int, owner: Tenant | None = None) -> bool:
-        return self.lanes.add_row(self.job(place), owner)
+        return self.lanes.add_rows(NORMAL, owner, 1, place)
 
     def queue(self, place: int) -> Job:
         job = self.job(place, QUEUED)
@@ -164,7 +164,7 @@ class RowsTests(SynchronousTestCase):
         self.assertFalse(self.lanes.may_follow(self.job(9), None))
         self.lanes.append_overflow(self.job(5))
         self.assertFalse(self.lanes.may_follow(self.job(9), None))
-        self.lanes.add_row(self.job(7), None)
+        self.lanes.add_rows(NORMAL, None, 1, 7)
         self.assertEqual([self.lanes.may_follow(self.job(place), None) for place in (4, 8)], [False, True])
 
     def test_when_to_look_for_more(self) -> None:

@@ -54,7 +54,7 @@ class ItemsTests(OverflowTestCase):
         self.assertTrue(self.overflow.is_behind(9))
         jobs = self.add(3)
         self.assertEqual([self.overflow.is_behind(place) for place in (2, 4)], [True, False])
-        self.overflow.add_row(None, 7)
+        self.overflow.add_rows(None, 1, 7)
         self.overflow.remove(jobs[0])
         self.assertEqual([self.overflow.is_behind(place) for place in (6, 8)], [True, False])
 
@@ -106,8 +106,8 @@ class RowsTests(OverflowTestCase):
     def test_what_comes_later_is_behind_them(self) -> None:
         """Whether it comes itself, or is taken in."""
         (one,) = self.add(1)
-        self.overflow.add_row(None, 2)
-        self.overflow.add_row(None, 4)
+        self.overflow.add_rows(None, 1, 2)
+        self.overflow.add_rows(None, 1, 4)
         self.add(3, 5)
         self.assertEqual((self.before(), self.places(), self.overflow.total), ([1], [1, 3, 5], 5))
         self.assertEqual([job.place for job in self.overflow.heads()], [1, 3])
@@ -116,14 +116,14 @@ class RowsTests(OverflowTestCase):
 
     def test_one_that_becomes_a_row_whose_place_is_before_the_others(self) -> None:
         """It was behind them all in memory, and before all rows."""
-        self.overflow.add_row(None, 5)
+        self.overflow.add_rows(None, 1, 5)
         self.assertEqual(self.overflow.next_rows(), (None, 4))
-        self.overflow.add_row(None, 3)
+        self.overflow.add_rows(None, 1, 3)
         self.assertEqual(self.overflow.next_rows(), (None, 2))
 
     def test_when_they_have_been_read_all_are_in_order(self) -> None:
         for place in (2, 4, 6):
-            self.overflow.add_row(None, place)
+            self.overflow.add_rows(None, 1, place)
         self.add(3, 5)
         for place in (2, 4):
             self.add(place)
@@ -135,7 +135,7 @@ class RowsTests(OverflowTestCase):
         self.assertEqual((self.before(), self.overflow.rows), ([2, 3, 4, 5, 6], {}))
 
     def test_the_last_of_them_is_before_what_was_behind_it(self) -> None:
-        self.overflow.add_row(None, 2)
+        self.overflow.add_rows(None, 1, 2)
         self.add(3)
         self.add(2)
         self.overflow.take_row(None)
@@ -143,8 +143,8 @@ class RowsTests(OverflowTestCase):
 
     def test_of_several_owners(self) -> None:
         """The lowest places are read first, and only then something is before all of them."""
-        self.overflow.add_row(None, 2)
-        self.overflow.add_row(self.owner, 4)
+        self.overflow.add_rows(None, 1, 2)
+        self.overflow.add_rows(self.owner, 1, 4)
         self.add(3)
         self.assertEqual(self.overflow.next_rows(), (None, 1))
         self.add(2)
@@ -152,7 +152,7 @@ class RowsTests(OverflowTestCase):
         self.assertEqual((self.before(), self.overflow.next_rows()), ([2, 3], (self.owner, 3)))
 
     def test_so_many_of_which_the_places_are_not_known(self) -> None:
-        self.overflow.add_row(None, 7)
+        self.overflow.add_rows(None, 1, 7)
         self.overflow.add_rows(None, 5)
         self.overflow.add_rows(self.owner, 2)
         self.assertEqual((self.overflow.total, self.overflow.next_rows()), (8, (None, 0)))
@@ -165,9 +165,9 @@ class RowsTests(OverflowTestCase):
 
     def test_some_that_became_rows_while_others_were_read(self) -> None:
         """They are before what was asked for, and still to be read."""
-        self.overflow.add_row(None, 5)
-        self.overflow.add_row(None, 6)
-        self.overflow.add_row(None, 3)
+        self.overflow.add_rows(None, 1, 5)
+        self.overflow.add_rows(None, 1, 6)
+        self.overflow.add_rows(None, 1, 3)
         self.add(5)
         self.overflow.take_row(None)
         self.assertEqual(self.overflow.read(None, 4, None), 0)
@@ -177,7 +177,7 @@ class RowsTests(OverflowTestCase):
         self.assertEqual(self.overflow.read(None, 0, 7), 0)
 
     def test_one_that_is_behind_them_leaves(self) -> None:
-        self.overflow.add_row(None, 2)
+        self.overflow.add_rows(None, 1, 2)
         (job,) = self.add(3)
         self.overflow.remove(job)
         self.assertEqual((self.places(), self.overflow.count), ([], 0))
@@ -186,7 +186,7 @@ class RowsTests(OverflowTestCase):
         """No other may be handed out that is behind them: the last one, and those behind rows."""
         one, two = self.add(1, 2)
         self.assertEqual([self.overflow.may_spare(job) for job in (one, two)], [False, True])
-        self.overflow.add_row(None, 3)
+        self.overflow.add_rows(None, 1, 3)
         behind = self.add(4, 5)
         self.assertEqual([self.overflow.may_spare(job) for job in behind], [True, True])
         self.assertEqual(self.overflow.may_spare(two), True)

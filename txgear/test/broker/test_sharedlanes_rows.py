@@ -15,11 +15,11 @@ from txgear.test.broker.test_sharedlanes import SharedLanesTestCase
 class RowsTests(SharedLanesTestCase):
     def row(self, tenant: Tenant | None) -> Job:
         job = self.job(tenant)
-        self.lanes.add_row(job, tenant)
+        self.lanes.add_rows(job.priority, tenant, 1, job.place)
         return job
 
     def test_they_count_and_open_a_lane(self) -> None:
-        self.assertTrue(self.lanes.add_row(self.job(self.a), self.a))
+        self.assertTrue(self.lanes.add_rows(NORMAL, self.a, 1, self.job(self.a).place))
         self.assertFalse(self.lanes.add_rows(NORMAL, self.b, 2))
         self.assertTrue(self.lanes.add_rows(LOW, None, 1))
         self.assertEqual((self.lanes.ready, self.lanes.paged, self.lanes.rows_count), (0, 4, 4))
@@ -78,7 +78,7 @@ class RowsTests(SharedLanesTestCase):
 
     def test_which_can_follow_rows(self) -> None:
         self.assertFalse(self.lanes.may_follow(self.job(self.a), self.a))
-        self.lanes.add_row(self.job(self.a), self.a)
+        self.row(self.a)
         self.add(self.b)
         follows = [self.lanes.may_follow(self.job(tenant), tenant) for tenant in (self.a, self.b)]
         self.assertEqual(follows, [True, False])

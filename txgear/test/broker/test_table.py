@@ -167,7 +167,7 @@ class HistoryTests(TableTestCase):
 
     def test_while_it_is_in_memory(self) -> None:
         for again in (self.table.take_in, lambda job: self.table.take_all_in([job])):
-            self.table.let_go(self.job)
+            self.table.let_go((self.job,))
             self.assertEqual(self.table.histories, 0)
             again(self.job)
             self.assertEqual(self.table.histories, 1)
@@ -191,7 +191,7 @@ class RowTests(TableTestCase):
 
     def let_go(self, number: int, unique: bytes = b"u") -> Job:
         job = self.add(number, unique)
-        self.table.let_go(job)
+        self.table.let_go((job,))
         self.assertNotIn(number, self.table.jobs)
         return job
 
@@ -222,7 +222,7 @@ class RowTests(TableTestCase):
                 if getsizeof(table) != sizes[index]:
                     sizes[index] = getsizeof(table)
                     grown.append([number, index])
-            self.table.let_go(job)
+            self.table.let_go((job,))
         (first, names), (last, numbers) = grown
         self.assertEqual((names, numbers), (1, 0))
         self.assertGreater(last - first, len(APART) / 2)
@@ -311,11 +311,11 @@ class NumbersTests(TableTestCase):
         for place in (2, 3):
             table.put_last(job)
             self.assertEqual(table.moved, {place: job})
-        table.let_go(job)
+        table.let_go((job,))
         self.assertEqual(table.moved, {})
         table.take_in(job)
         self.assertEqual(table.moved, {3: job})
-        table.let_go(job)
+        table.let_go((job,))
         table.take_all_in([job])
         self.assertEqual(table.moved, {3: job})
         table.remove(job)

@@ -242,10 +242,10 @@ class BrokerFixture:
     # What the store does; only where there is a journal
 
     def commit(self, count: int | None = None) -> None:
-        """This many of the jobs that are on their way are stored, or all."""
+        """This many of the jobs that are on their way are stored, or all, in one batch."""
         assert self.journal is not None
-        for _ in range(len(self.journal.adding) if count is None else count):
-            self.broker.store_events.stored(iter([self.journal.settle()]), self.now)
+        stored = [self.journal.settle() for _ in range(len(self.journal.adding) if count is None else count)]
+        self.broker.store_events.stored(iter(stored), self.now)
 
     def refuse(self, reason: str = "no") -> Reply:
         """The first that is on its way cannot be stored."""

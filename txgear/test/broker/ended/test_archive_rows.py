@@ -10,8 +10,8 @@ from txgear.broker.history import Aside
 from txgear.broker.model import Job, Peer
 from txgear.broker.records import DEAD, KEPT, LAST_NUMBER, NAMED, OWN, InLane, Lane
 from txgear.broker.records import DEAD as DEAD_KIND
-from txgear.broker.rows.stock import SETTLED
 from txgear.broker.rows.wakings import AHEAD, PAGE
+from txgear.broker.rows.written import SETTLED
 from txgear.policies import Policies, Retention
 from txgear.test.support.broker import DurableBrokerTestCase, results_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -50,6 +50,55 @@ class BeginTests(RareTestCase):
         function = self.broker.functions.get(b"f")
         self.assertEqual((self.broker.archive.rows, function.kept), (3, 3))
         self.assertEqual((self.broker.table.rows, function.total, function.bytes), (2, 2, 8))
+
+
+class BatchTests(RareTestCase):
+    """Jobs that are stored together. There is room for two."""
+
+    queue_memory = 2 * JOB_BYTES + 10
+
+    def submit(self, function: bytes, workload: bytes = b"1") -> int:
+        return self.fixture.submit(None, function, workload=workload).number
+
+    def test_there_is_room_without_those_that_follow(self) -> None:
+        _, second, _ = self.store(3)
+        self.broker.operations.cancel(second.handle, self.fixture.now)
+        self.assertEqual((self.there, self.broker.table.rows), ([1], 1))
+        self.submit(b"f")
+        other = self.submit(b"g")
+        self.fixture.commit()
+        self.assertEqual((self.there, self.broker.table.rows), ([1, other], 2))
+        self.assertTrue(self.broker.table.jobs[other].loaded)
+        self.assertEqual(self.broker.functions.get(b"f").lanes.total_of(NORMAL), 3)
+
+    def test_there_is_none_without_them(self) -> None:
+        self.store(3)
+        for function in (b"f", b"g", b"f"):
+            self.submit(function)
+        self.fixture.commit()
+        self.assertEqual((self.there, self.broker.table.rows), ([1, 2], 4))
+
+    def test_what_is_too_large_stays_without_its_workload(self) -> None:
+        self.store(1)
+        large = self.submit(b"f", b"x" * 100)
+        self.fixture.commit()
+        self.assertEqual(self.there, [1, large])
+        self.assertFalse(self.broker.table.jobs[large].loaded)
+
+    def test_those_before_what_breaks_are_rows(self) -> None:
+        self.store(3)
+        jobs = [self.fixture.submit(None, b"f") for _ in range(2)]
+
+        def stored() -> Iterator[Job]:
+            for job in jobs:
+                job.stored = True
+                del job.function.delayed[job]
+                job.reply = None
+                yield job
+            raise RuntimeError
+
+        self.assertRaises(RuntimeError, self.broker.stock.stored, stored(), self.fixture.now)
+        self.assertEqual((self.there, self.broker.table.rows), ([1, 2], 3))
 
 
 class EndedTests(RareTestCase):

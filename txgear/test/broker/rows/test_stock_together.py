@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from txgear.broker.records import ByNumber, InOrder, JobRecord
-from txgear.broker.rows.stock import SETTLED
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 
 
@@ -87,17 +86,3 @@ class NoStoreTests(BrokerTestCase):
             [(ByNumber([1]), lambda records: None)], lambda answered, now: said.append(answered), 0.0
         )
         self.assertEqual(said, [True])
-
-
-class WrittenTests(DurableBrokerTestCase):
-    def test_a_great_many_are_looked_at_in_several_turns(self) -> None:
-        self.fixture.set(retries=0)
-        worker = self.fixture.worker(b"f")
-        for job in self.fixture.store(*[b""] * (2 * SETTLED + 1)):
-            self.fails(worker, self.grabbed(worker, job))
-        self.broker.store_events.written(list(self.broker.archive.jobs), self.fixture.now)
-        for left in (SETTLED + 1, 1, 0):
-            self.assertEqual(len(self.broker.archive.jobs), left)
-            if left:
-                self.assertEqual(self.broker.timers.deadline, self.fixture.now)
-            self.broker.expire(self.fixture.now)
