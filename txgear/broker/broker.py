@@ -552,6 +552,16 @@ class Broker:
         """See L{Draining.over}."""
         return self._draining.over(self.peers)
 
+    def let_go(self) -> None:
+        """
+        Nothing is asked of this broker any more, while the process goes on. Python's collector does not look
+        at jobs, so what they refer to would stay for good, and that is nearly all that there is.
+        """
+        nowhere = Function(b"")
+        for jobs in (self.table.jobs, self.archive.jobs):
+            for job in jobs.values():
+                job.let_go(nowhere)
+
     def check(self) -> None:
         """
         Is every job in one place, and does each owner count right? For tests; it walks over all there is.

@@ -132,6 +132,7 @@ class Job(Struct, eq=False, gc=False):
     A server may hold millions of them, so Python's collector of cycles does not look at them: it would take
     longer than all else that is done to submit one. So there must be no way from a job that is over back to
     itself; its worker, its clients, its appointment, its run, and those who watch or follow it are let go of.
+    Where a broker is given up that has jobs, they let go of all (L{let_go}).
 
     @ivar naming: what its handle looks like, with C{%d} for the number.
     @ivar kept_handle: its handle, made once, while it runs and is needed often; that of another, where it was
@@ -225,6 +226,16 @@ class Job(Struct, eq=False, gc=False):
         """No client waits for it any more."""
         for client in self.clients:
             client.attached.pop(self, None)
+        self.clients = ()
+
+    def let_go(self, nowhere: Function) -> None:
+        """
+        Refer to nothing of the broker any more, which is given up with all its jobs.
+
+        @param nowhere: a function that no other job was ever of.
+        """
+        self.function = nowhere
+        self.tenant = self.reply = self.run = self.worker = self.appointment = None
         self.clients = ()
 
     def reply_for(self, background: bool) -> Reply | None:

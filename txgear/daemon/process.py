@@ -118,6 +118,10 @@ class ProcessService(ServerService):
         if not self._has_started:
             self._has_started = True
             self._started_first()
+        else:
+            # Of the server before there are cycles left, with all its jobs. Nobody is served yet.
+            gc.collect()
+            give_back()
         server = self.server
         self._trimmer = Trimmer(self._reactor, server.seconds, give_back, server.freed, server.held)
         if self._notifier is not None:
@@ -318,10 +322,15 @@ class ProcessService(ServerService):
         """As in L{ServerService}; and let the process end."""
         if self._trimmer is not None:
             self._trimmer.stop()
+            self._trimmer = None
         # One that gives way is told nothing of: perhaps the next one is a process of the same service.
         if self._notifier is not None and not self._goes_on:
             self._notifier.stopping()
         return super().stopService().addCallback(self._let_process_end)
+
+    def _let_go(self) -> None:
+        if self._goes_on:
+            super()._let_go()
 
     def _let_process_end(self, stopped: None) -> None:
         if not self._goes_on:

@@ -559,7 +559,12 @@ class ServerService(Service):
         yield closed
         if released is None and self._handover is not None:
             self._handover.close()
+        self._let_go()
         if self._cluster is not None and self._cluster.begins_anew:
             self.log.info("all connections have ended, and txgear starts anew")
         else:
             self.log.info("txgear has ended")
+
+    def _let_go(self) -> None:
+        """All has ended, but for the process."""
+        self.server.broker.let_go()

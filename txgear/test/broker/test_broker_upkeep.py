@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
 from txgear.broker.bulk import BATCH
+from txgear.broker.model import Function
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import WAKE_SECONDS
 from txgear.broker.states import DELAYED, QUEUED
@@ -16,6 +18,38 @@ from txgear.errors import ArgumentTooLarge, ConfigurationError, InvalidArgument,
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_HANDLE
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeOutbox
 from txgear.test.support.clock import START
+
+
+class GivenUpTests(SynchronousTestCase):
+    """A broker is given up in a process that goes on."""
+
+    @staticmethod
+    def functions() -> list[Function]:
+        """Those that are in memory, of the broker that is given up."""
+        names = (b"given", b"up")
+        return [each for each in gc.get_objects() if isinstance(each, Function) and each.name in names]
+
+    def test_nothing_stays(self) -> None:
+        """Though Python's collector does not look at jobs, wherever these are."""
+        fixture = BrokerFixture()
+        fixture.set("given", retries=0, dead="1h")
+        client, worker = fixture.connect(), fixture.worker(b"given")
+        fixture.submit(client, b"given", unique=b"runs")
+        self.assertIsNotNone(fixture.grab(worker))
+        fixture.submit(None, b"given", unique=b"fails")
+        failed = fixture.grab(worker)
+        assert failed is not None
+        fixture.broker.reports.work_fail(worker, failed.handle, fixture.now)
+        self.assertEqual(len(fixture.broker.archive.jobs), 1)
+        fixture.submit(None, b"given", unique=b"waits")
+        fixture.submit(None, b"given", delay=99.0)
+        fixture.submit(None, b"given", due=fixture.now + 99.0)
+        fixture.submit(client, b"up")
+        self.assertEqual(len(self.functions()), 2)
+        fixture.broker.let_go()
+        del fixture, client, worker, failed
+        gc.collect()
+        self.assertEqual(self.functions(), [])
 
 
 class WakeUpTests(BrokerTestCase):
