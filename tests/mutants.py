@@ -220,8 +220,9 @@ MUTANTS: Final = (
     Mutant(
         "a function of which somebody has put a job into the store never has its turn",
         "broker/rows/stock.py",
-        "            tenant.bytes += job.size\n        self._passage.pass_by(job, now)\n",
-        "            tenant.bytes += job.size\n        job.function.lanes.add_row(job, tenant)\n",
+        "            tenant.bytes += job.size\n        self._passage.pass_by((job,), now)\n",
+        "            tenant.bytes += job.size\n        "
+        "job.function.lanes.add_rows(job.priority, tenant, 1)\n",
         "broker.rows.test_stock_rows",
     ),
     Mutant(
@@ -2618,9 +2619,23 @@ MUTANTS: Final = (
     ),
     # Uniques over what is not in memory.
     Mutant(
+        "rows that come together count as one",
+        "broker/rows/passage.py",
+        "tenant, len(places), min(places))",
+        "tenant, 1, min(places))",
+        "broker.rows.test_stock_rows",
+    ),
+    Mutant(
+        "what was stored before a batch broke is in no place",
+        "broker/rows/stock.py",
+        "        finally:\n            self._pass_by(following, now)\n",
+        "        finally:\n            pass\n        self._pass_by(following, now)\n",
+        "broker.rows.test_stock_rows",
+    ),
+    Mutant(
         "a submit is new though the store has the job",
         "broker/broker.py",
-        "asked = key is not None and (table.rows or held) and self.lookups.may_hide(key)",
+        "asked = key is not None and (table.rows or (held and self.archive.rows)) and self._may_hide(key)",
         "asked = False",
         "broker.life.test_lookups",
     ),
