@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.model import Appointment, Job
+from txgear.broker.model import Appointment, Job, Peer
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, make_job
 
 
@@ -50,6 +50,14 @@ class WayBackTests(SynchronousTestCase):
         self.assertFalse(leads_back(job))
         job.function.delayed[job] = None
         self.assertTrue(leads_back(job))
+
+    def test_one_that_is_given_up_refers_to_nothing_that_refers_to_it(self) -> None:
+        job = make_job()
+        job.join(Peer(1, "-"))
+        job.appointment = Appointment(job)
+        job.function.delayed[job] = None
+        job.let_go(make_job().function)
+        self.assertFalse(leads_back(job))
 
 
 class ReleaseTests(BrokerTestCase):
