@@ -23,11 +23,14 @@ from txgear.broker.uniques import HASH_BITS, Key, hash_of
 from txgear.journal.link import Link
 from txgear.journal.timer import Timer
 
-RATE: Final = 0.0001
+RATE: Final = 0.01
+"""How often a filter that knows as many keys as it is told would be wrong. It sets seven bits for each key."""
+SPACE: Final = 2.5
 """
-How often one filter says yes of a key that is not in it, once it is full: nineteen bits for each key. With
-ten million jobs each such yes costs the store a millisecond: with fourteen bits, and one in a thousand, that
-was half of what a submit took.
+How many keys a filter is told for each that it is for, so that it has 24 bits for each, and is wrong of one in
+fifteen thousand once it is full. Told the truth, it would have to set thirteen bits for that; and each bit is
+a look at memory that no cache has. With ten million jobs each time that it is wrong costs the store a
+millisecond: with one in a thousand, that was half of what a submit took.
 """
 OVERDUE: Final = 0.1
 """Seconds after which the next are read though others want the store."""
@@ -47,12 +50,12 @@ class Bounds(NamedTuple):
     """
     How much there is of what.
 
-    @ivar capacity: keys that a filter has room for at the least: two and a half megabytes.
-    @ivar ample: keys up to which each further filter has room for three times all before it, thirty
-        megabytes; beyond that it has room for half of them. What is in none is looked for in each, and these
-        are in no cache: of ten million keys three filters take a microsecond, six that grow by half two.
-    @ivar filters: how many there are at the most before all are made one: together they would be wrong more
-        often than once in a thousand times.
+    @ivar capacity: keys that the first filter has room for at the least: three megabytes.
+    @ivar ample: keys that each further one has room for at the least: thirty-eight megabytes. What is in none
+        is looked for in each, and these are in no cache: where ten million keys are in two rather than in
+        three that grow, a submit takes half a microsecond less, in as much memory.
+    @ivar filters: how many there are at the most before all are made one, as a new key is looked for in each;
+        together they are wrong of one in two thousand.
     @ivar ended: keys that have ended for which nothing is built anew.
     @ivar page: keys that are read at once: a millisecond of the reactor.
     """
@@ -118,11 +121,11 @@ class Filters(Generic[T]):
 
     def _make_room(self) -> None:
         if not self._room:
-            least, ample = self._bounds.capacity, self._bounds.ample
-            self._append(max(least, self.keys // 2, min(3 * self.keys, ample)))
+            bounds = self._bounds
+            self._append(max(bounds.ample if self.filters else bounds.capacity, self.keys // 2))
 
     def _append(self, room: int) -> None:
-        self.filters.append(Bloom(room, RATE))
+        self.filters.append(Bloom(int(SPACE * room), RATE))
         self._room = room
 
 
