@@ -78,11 +78,11 @@ def hashes_of(keys: Iterable[Key]) -> list[int]:
     return [hashed >> (64 - HASH_BITS) for hashed in unpack(f">{len(digests)}Q", b"".join(digests))]
 
 
-_NOBODY: Final[list[Any]] = []
-APART: Final[dict[Key, list[Any]]] = dict.fromkeys(range(-5000, 0), _NOBODY)
+APART: Final[dict[Key, Any]] = dict.fromkeys(range(-5000, 0))
 """
 What is no key of any job: more than jobs come in a few turns. A dict that has these as well grows some turns
-before one that has the same jobs.
+before one that has the same jobs. They stand for nothing: were they lists, Python's cycle collector would
+look at all of that dict.
 """
 
 
@@ -100,7 +100,8 @@ class Uniques(Generic[T]):
         self.jobs: dict[Key, T | list[T]] = {}
 
     def __len__(self) -> int:
-        return sum(len(found) if isinstance(found, list) else 1 for found in self.jobs.values())
+        several = sum(len(found) - 1 for found in self.jobs.values() if isinstance(found, list))
+        return len(self.jobs) + several - (len(APART) if -1 in self.jobs else 0)
 
     def grow_apart(self) -> None:
         """Grow in another turn than the table of the jobs by their numbers, from now on; see L{APART}."""
@@ -136,7 +137,9 @@ class Uniques(Generic[T]):
 
     def named(self, key: Key) -> list[T]:
         """All with this key, of whatever function."""
-        found = self.jobs.get(key, [])
+        found = self.jobs.get(key)
+        if found is None:
+            return []
         return list(found) if isinstance(found, list) else [found]
 
     def add(self, key: Key, job: T) -> None:

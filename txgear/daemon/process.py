@@ -39,8 +39,8 @@ The thresholds of Python's cycle collector, for its three generations; its own a
 
 Packets make no cycles, and jobs are not looked at (L{txgear.broker.model.Job}); each look costs time. Higher
 figures for the first two save nothing more, and those say for how long the server stands still: 10,000
-objects are looked through in 3 ms. A look through all may take a quarter of a second, so the third lets
-that be rare.
+objects are looked through in 3 ms. With thousands of connections a look through all may take a quarter of a
+second, so the third lets that be rare.
 """
 
 SIGNAL: Final = "signal"
@@ -177,6 +177,10 @@ class ProcessService(ServerService):
         # What that does at a SIGTERM is not to be the end of a process that dies of it, not for a moment.
         self._reactor.sigTerm = signal.getsignal(signal.SIGTERM)
         gc.set_threshold(*GC_THRESHOLDS)
+        if not self._has_started:
+            # What there is now is there to stay, and a look through it takes 60 ms.
+            gc.collect()
+            gc.freeze()
         keep_large()
         super()._start()
 

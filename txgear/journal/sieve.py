@@ -24,10 +24,10 @@ from txgear.journal.link import Link
 from txgear.journal.timer import Timer
 
 RATE: Final = 0.01
-"""How often a filter that knows as many keys as it is told would be wrong. It sets seven bits for each key."""
+"""How often a filter that knows as many keys as it is told would be wrong. It sets seven bits for each."""
 SPACE: Final = 2.5
 """
-How many keys a filter is told for each that it is for, so that it has 24 bits for each, and is wrong of one in
+How many keys a filter is told for each that it is for: so it has 24 bits for each, and is wrong of one in
 fifteen thousand once it is full. Told the truth, it would have to set thirteen bits for that; and each bit is
 a look at memory that no cache has. With ten million jobs each time that it is wrong costs the store a
 millisecond: with one in a thousand, that was half of what a submit took.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import Function, Job
@@ -113,6 +115,10 @@ class UniquesTests(SynchronousTestCase):
         for one in reversed(self.jobs):
             self.uniques.add(b"u", one)
             self.assertIs(self.uniques.newest(b"u"), self.jobs[2])
+
+    def test_what_is_nobodys_is_not_looked_at(self) -> None:
+        """The cycle collector looks at all of a dict that has one thing that may refer to others."""
+        self.assertFalse(any(map(gc.is_tracked, APART.values())))
 
     def test_what_is_nobodys_is_found_by_nobody(self) -> None:
         """A table that is to grow apart from another has the same jobs as before, and keys without any."""

@@ -118,6 +118,12 @@ class StartTests(ProcessTestCase):
         error = self.assertRaises(ConfigurationError, raise_descriptor_limit, 2**62)
         self.assertIn("--file-descriptors", str(error))
 
+    def test_what_is_there_is_not_looked_at_for_cycles(self) -> None:
+        """What comes later is: also all that the first server of a process has."""
+        service = self.process()
+        self.assertGreater(gc.get_freeze_count(), 10_000)
+        self.assertTrue(any(each is service.server for each in gc.get_objects()))
+
     def test_once_more(self) -> None:
         """Where a successor has failed and it goes on, nothing stays of the server that it had before."""
         service = self.process()
@@ -128,9 +134,11 @@ class StartTests(ProcessTestCase):
         self.reactor.tcpServers.clear()
         gc.disable()
         self.addCleanup(gc.enable)
+        frozen = gc.get_freeze_count()
         service.start_again()
         self.assertTrue(service.running)
         self.assertIsNone(before())
+        self.assertLessEqual(gc.get_freeze_count(), frozen)
 
 
 class EndTests(ProcessTestCase):

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.daemon.trim import (
     BURST,
     LOOK_SECONDS,
+    MANY,
     QUIET,
     RETRY_SECONDS,
     SHARE,
@@ -135,15 +136,30 @@ class TrimmerTests(SynchronousTestCase):
         give_back()
         self.assertLess(sys.getallocatedblocks(), before - 1000)
 
-    def test_nothing_is_looked_at(self) -> None:
-        """That would take a quarter of a second with some thousand connections. It stays to be looked at."""
+    def cycle(self) -> weakref.ref[Cycle]:
+        """One of which only the collector can get rid, and which comes to it when it is told to only."""
         gc.disable()
         self.addCleanup(gc.enable)
-        cycle = Cycle()
-        seen = weakref.ref(cycle)
-        del cycle
+        return weakref.ref(Cycle())
+
+    def test_many_objects_are_not_looked_at(self) -> None:
+        """That would take a fifth of a second with some thousand connections. They stay to be looked at."""
+        seen = self.cycle()
+        many: list[list[object]] = [[] for _ in range(MANY)]
         give_back()
         self.assertIsNotNone(seen())
         self.assertEqual(gc.get_freeze_count(), 0)
+        many.clear()
         gc.collect()
         self.assertIsNone(seen())
+
+    def test_few_objects_are_looked_at(self) -> None:
+        """And what a process has frozen at its start stays so."""
+        gc.freeze()
+        self.addCleanup(gc.unfreeze)
+        frozen = gc.get_freeze_count()
+        seen = self.cycle()
+        give_back()
+        self.assertIsNone(seen())
+        # Some of it has gone since, but nearly all is there.
+        self.assertGreater(gc.get_freeze_count(), frozen * 0.9)
