@@ -22,18 +22,10 @@ from txgear.net.login import Login
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server, ServerArgument, TLSArgument, server_list
 from txgear.net.steady import steady
-from txgear.protocol.constants import (
-    ERROR,
-    EXTENSION_OPTION,
-    FUNCTION_LOAD,
-    FUNCTION_LOADS,
-    OPTION_REQ,
-    SET_CLIENT_ID,
-    WORKER_GONE,
-)
+from txgear.protocol.constants import ERROR, FUNCTION_LOAD, FUNCTION_LOADS, WORKER_GONE
 from txgear.protocol.packets import Data, request
 from txgear.runtime.scaling import Load, total
-from txgear.worker.hello import Identity, key_at
+from txgear.worker.hello import Identity, greeting, key_at
 
 ASK_SECONDS: Final = 1.0
 """Seconds between two questions how many jobs wait."""
@@ -73,10 +65,7 @@ class SupervisorConnection(ServerConnection):
         @param on_error: called with what the server refuses, in words.
         @param name: what lists of connections call it.
         """
-        # A server of another kind answers with an ERROR, and knows nothing of all this.
-        greeting = [request(SET_CLIENT_ID, name)] if name else []
-        greeting += [] if login is not None else [request(OPTION_REQ, EXTENSION_OPTION)]
-        super().__init__(clock, server, Limits(), greeting, login)
+        super().__init__(clock, server, Limits(), greeting(name, login), login)
         self._on_ready = on_ready
         self._on_error = on_error
         self.asking: deque[list[bytes]] = deque()

@@ -34,7 +34,7 @@ from txgear.worker.functions import (
     Tracing,
     partitioned,
 )
-from txgear.worker.hello import Identity
+from txgear.worker.hello import Identity, Introduction
 from txgear.worker.job import WorkerJob
 from txgear.worker.links import ServerLinks
 from txgear.worker.running import InThread, RunningJobs
@@ -153,9 +153,7 @@ class Worker(Service):
             clock,
             found,
             limits,
-            name,
-            login,
-            identity,
+            Introduction(found, identity, name, login),
             self._abilities,
             self._jobs,
             self._words,

@@ -7,13 +7,15 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from socket import gethostname
 from typing import Final
 
 from txgear._version import __version__
-from txgear.protocol.constants import WORKER_GONE, WORKER_HELLO
+from txgear.net.login import Login
+from txgear.net.servers import Server
+from txgear.protocol.constants import EXTENSION_OPTION, OPTION_REQ, SET_CLIENT_ID, WORKER_GONE, WORKER_HELLO
 from txgear.protocol.hello import Hello, is_key
 from txgear.protocol.packets import request
 
@@ -49,6 +51,18 @@ def key_at(key: str, server: str) -> str:
     if not key:
         return ""
     return hmac.digest(key.encode("ascii"), server.encode("utf-8"), "sha256")[:KEY_BYTES].hex()
+
+
+def greeting(name: bytes, login: Login | None) -> list[bytes]:
+    """
+    The packets with which a connection begins that is to hear all that a server of this project can tell. A
+    server of another kind answers with an ERROR, and all is as it would be without.
+
+    @param name: what lists of connections call it; empty for nothing.
+    @param login: what logs in before them, for which that option has been asked for already.
+    """
+    named = [request(SET_CLIENT_ID, name)] if name else []
+    return named if login is not None else [*named, request(OPTION_REQ, EXTENSION_OPTION)]
 
 
 class Identity:
@@ -108,3 +122,40 @@ class Identity:
         @param why: the reason, in words.
         """
         return request(WORKER_GONE, key_at(self._said.key, server).encode("ascii"), why.encode("utf-8"))
+
+
+class Introduction:
+    """
+    How a worker begins at each of its servers, and by which name each gets its key.
+
+    @ivar login: logs in before anything else is said; C{None} without a token.
+    """
+
+    def __init__(
+        self, servers: Iterable[Server], identity: Identity, client_id: bytes, login: Login | None
+    ) -> None:
+        """
+        @param servers: all that it works at.
+        @param identity: who the worker is.
+        @param client_id: its name in lists of connections; empty for none.
+        """
+        self.login = login
+        self._identity = identity
+        self._client_id = client_id
+        # One server that is given twice has two connections, and takes the second for another worker.
+        self._named: dict[Server, str] = {}
+        for server in servers:
+            earlier = sum(other.name == server.name for other in self._named)
+            self._named[server] = f"{server.name} {earlier + 1}" if earlier else server.name
+
+    def greeting(self) -> list[bytes]:
+        """The packets with which each connection begins."""
+        return greeting(self._client_id, self.login)
+
+    def hello(self, server: Server, jobs: Mapping[bytes, int], parts: Collection[bytes]) -> bytes:
+        """As L{Identity.packet}, for one of the servers."""
+        return self._identity.packet(self._named[server], jobs, parts)
+
+    def farewell(self, server: Server, why: str) -> bytes:
+        """As L{Identity.farewell}, for one of the servers."""
+        return self._identity.farewell(self._named[server], why)

@@ -14,22 +14,14 @@ from twisted.logger import Logger
 from txgear.broker.rights import WORK, denied
 from txgear.errors import AccessDenied
 from txgear.net.connector import Connector
-from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
-from txgear.protocol.constants import (
-    EXTENSION_OPTION,
-    OPTION_REQ,
-    SET_CLIENT_ID,
-    WORD_STOP,
-    WORK_EXCEPTION,
-)
-from txgear.protocol.packets import request
+from txgear.protocol.constants import WORD_STOP, WORK_EXCEPTION
 from txgear.protocol.textlines import text
 from txgear.worker.absences import Absences
 from txgear.worker.connection import WorkerConnection
 from txgear.worker.functions import Ability
-from txgear.worker.hello import Identity
+from txgear.worker.hello import Introduction
 from txgear.worker.job import WorkerJob
 from txgear.worker.running import RunningJobs
 from txgear.worker.state import STATE_SECONDS, State
@@ -64,9 +56,7 @@ class ServerLinks:
         clock: IReactorTime,
         servers: list[Server],
         limits: Limits,
-        client_id: bytes,
-        login: Login | None,
-        identity: Identity,
+        introduction: Introduction,
         abilities: Mapping[bytes, Ability],
         jobs: RunningJobs,
         words: Words,
@@ -75,9 +65,7 @@ class ServerLinks:
         random: Callable[[], float],
     ) -> None:
         """
-        @param client_id: the worker's name at its servers; empty for none.
-        @param login: logs in at the servers.
-        @param identity: who the worker is.
+        @param introduction: what each server is told first, and of who the worker is.
         @param abilities: the functions, which are registered at each server when it is connected.
         @param jobs: runs the jobs that the servers give.
         @param words: what operators can tell the worker; it understands to pause, to resume and to stop here.
@@ -88,9 +76,7 @@ class ServerLinks:
         self._clock = clock
         self._servers = servers
         self._limits = limits
-        self._client_id = client_id
-        self._login = login
-        self._identity = identity
+        self._introduction = introduction
         self._abilities = abilities
         self._jobs = jobs
         jobs.jobs_wanted = self.jobs_wanted
@@ -118,12 +104,6 @@ class ServerLinks:
         self._awaiting_ready: list[Deferred[None]] = []
         self._denials: dict[Server, AccessDenied] = {}
         self._absences = Absences(clock, self._connectors, jobs, self.jobs_wanted, self._connected)
-        # Under which name each gets its key: one that is given twice has two connections, and takes the
-        # second for another worker.
-        self._named: dict[Server, str] = {}
-        for server in servers:
-            earlier = sum(other.name == server.name for other in self._named)
-            self._named[server] = f"{server.name} {earlier + 1}" if earlier else server.name
         self._gives_up = False
         self._grab_timer: IDelayedCall | None = None
         self._stop_timer: IDelayedCall | None = None
@@ -220,7 +200,7 @@ class ServerLinks:
         for connection in self._connected():
             if connection.grace:
                 # The server would wait for us.
-                connection.send(self._identity.farewell(self._named[connection.server], why))
+                connection.send(self._introduction.farewell(connection.server, why))
                 connection.close()
             else:
                 connection.abort()
@@ -243,18 +223,17 @@ class ServerLinks:
         self.tell_state()
 
     def _connection_to(self, server: Server) -> WorkerConnection:
-        greeting = [request(SET_CLIENT_ID, self._client_id)] if self._client_id else []
-        if self._login is None:
-            # A server of another kind answers with an ERROR, and all is as it would be without.
-            greeting.append(request(OPTION_REQ, EXTENSION_OPTION))
-        greeting += [ability.packet for ability in self._abilities.values()]
+        introduction = self._introduction
+        greeting = introduction.greeting() + [ability.packet for ability in self._abilities.values()]
         self._refused[server] = set()
-        return WorkerConnection(self._clock, server, self._limits, greeting, self._login, self, self._grabs)
+        return WorkerConnection(
+            self._clock, server, self._limits, greeting, introduction.login, self, self._grabs
+        )
 
     def hello(self, connection: WorkerConnection) -> bytes:
         """Part of L{txgear.worker.connection.Owner}: what is said to a server of this project."""
         server = connection.server
-        return self._identity.packet(self._named[server], *self._absences.claims(server))
+        return self._introduction.hello(server, *self._absences.claims(server))
 
     def _connected(self) -> list[WorkerConnection]:
         """The connections that are not ending, whether the server has answered yet or not."""

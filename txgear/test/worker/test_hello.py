@@ -6,22 +6,30 @@ import os
 import re
 from socket import gethostname
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear._version import __version__
-from txgear.protocol.constants import WORKER_HELLO
+from txgear.net.login import Login
+from txgear.net.servers import server_list
+from txgear.protocol.constants import EXTENSION_OPTION, OPTION_REQ, SET_CLIENT_ID, WORKER_GONE, WORKER_HELLO
 from txgear.protocol.hello import Hello, read_hello
-from txgear.protocol.packets import Decoder
-from txgear.worker.hello import Identity, checked_key, key_at
+from txgear.protocol.packets import Decoder, request
+from txgear.worker.hello import Identity, Introduction, checked_key, greeting, key_at
 
 KEY = "0123456789abcdef" * 2
 
 
 def said(identity: Identity, server: str = "server", jobs: dict[bytes, int] | None = None) -> Hello:
     """What an identity says, as a server reads it."""
+    return read(identity.packet(server, jobs or {}))
+
+
+def read(packet: bytes) -> Hello:
+    """What a WORKER_HELLO says."""
     decoder = Decoder()
     decoder.extended = True
-    ((kind, arguments),) = decoder.feed(identity.packet(server, jobs or {}))
+    ((kind, arguments),) = decoder.feed(packet)
     assert kind == WORKER_HELLO
     return read_hello(bytes(arguments[0]))
 
@@ -91,3 +99,38 @@ class IdentityTests(SynchronousTestCase):
 
     def test_shown_nowhere(self) -> None:
         self.assertNotIn(KEY, repr(vars(Identity(KEY, "a", "", KEY, 0.0))))
+
+
+class GreetingTests(SynchronousTestCase):
+    def test_all_of_it(self) -> None:
+        asked = [request(OPTION_REQ, EXTENSION_OPTION)]
+        self.assertEqual([request(SET_CLIENT_ID, b"images-3"), *asked], greeting(b"images-3", None))
+        self.assertEqual(asked, greeting(b"", None))
+
+    def test_with_a_token(self) -> None:
+        """Who logs in has the option by then."""
+        self.assertEqual([request(SET_CLIENT_ID, b"images-3")], greeting(b"images-3", Login(b"txg_x")))
+        self.assertEqual([], greeting(b"", Login(b"txg_x")))
+
+
+class IntroductionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.servers = server_list(Clock(), ["one", "two", "one"], False)
+        identity = Identity(KEY, "images-3", "images", "", 0.0)
+        self.introduction = Introduction(self.servers, identity, b"images-3", None)
+
+    def test_greeting(self) -> None:
+        self.assertEqual(greeting(b"images-3", None), self.introduction.greeting())
+        self.assertIsNone(self.introduction.login)
+
+    def test_another_key_over_each_connection(self) -> None:
+        """A server that is given twice takes the second connection for another worker."""
+        names = [self.servers[0].name, self.servers[1].name, f"{self.servers[0].name} 2"]
+        keys = [key_at(KEY, name) for name in names]
+        said = [read(self.introduction.hello(server, {b"H:1": 2}, [b"H:1"])) for server in self.servers]
+        self.assertEqual(keys, [hello.key for hello in said])
+        self.assertEqual([({b"H:1": 2}, {b"H:1"})] * 3, [(hello.jobs, set(hello.parts)) for hello in said])
+        self.assertEqual(
+            [request(WORKER_GONE, key.encode("ascii"), b"it was stopped") for key in keys],
+            [self.introduction.farewell(server, "it was stopped") for server in self.servers],
+        )
