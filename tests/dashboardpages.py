@@ -29,6 +29,7 @@ class Place(NamedTuple):
 PLACES: Final = {
     "overview": Place("/", "/"),
     "overview-none": Place("/", "/?function=no-such-*"),
+    "troubles": Place("/troubles", "/troubles"),
     "function": Place("/functions/<name>", "/functions/image.resize"),
     "function-paused": Place("/functions/<name>", "/functions/search.index"),
     "jobs": Place("/jobs", "/jobs"),

@@ -49,6 +49,7 @@ PICTURED: Final = {
 
 EMPTY: Final = (
     "/",
+    "/troubles",
     "/jobs",
     "/jobs?of=kept",
     "/dead",

@@ -90,6 +90,7 @@ def paths(world: World) -> dict[str, list[str]]:
     hostile = [quote(name, safe="") for name in HOSTILE]
     return {
         "/": ["/", "/?function=%3Cscript%3Ealert(1)%3C%2Fscript%3E"],
+        "/troubles": ["/troubles"],
         "/functions/<name>": [f"/functions/{name}" for name in hostile],
         "/jobs": [
             "/jobs",

@@ -9,8 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from txgear.broker.diagnosis.diagnosis import Survey
-from txgear.broker.diagnosis.findings import SEVERITIES, Finding
 from txgear.broker.model import Function, Peer
 from txgear.broker.operators.inspection import moment
 from txgear.broker.rights import DROP, METRICS, PEERS, SETTINGS
@@ -26,20 +24,19 @@ from txgear.web.api.functionlist import (
     droppable,
     queued_of,
 )
+from txgear.web.pages import troubles
 from txgear.web.pages.board import part_id
 from txgear.web.pages.lately import Recent
 from txgear.web.pages.pages import Pages, page
 from txgear.web.pages.survey import Surveys
-from txgear.web.pages.view import View
+from txgear.web.pages.troubles import TroubleView
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
 
 MOST_TROUBLES: Final = 20
-"""Functions of which it is said what is wrong; of the others how many there are."""
-MOST_LINES: Final = 3
-"""What is said of each of them."""
+"""Functions of which it is said what is wrong; of the others how many there are, and where."""
 STEP: Final = 5
 """Rows of functions that are made in one step: a millisecond or two, where all are new."""
 HOUR: Final = SPANS[0].seconds * SPANS[0].steps
@@ -59,18 +56,18 @@ COLUMNS: Final = (
 """Of the list of functions: the head, what it is sorted by, and whether it has numbers."""
 
 
-class Overview(View):
+class Overview(TroubleView):
     """
     What is wrong, the server, and a page of its functions.
     """
 
     template = "overview.html"
     place = "/"
+    most = MOST_TROUBLES
 
     def __init__(self, surveys: Surveys, pages: Pages, peer: Peer, request: WebRequest) -> None:
-        super().__init__(pages, peer, "Overview")
+        super().__init__(surveys, pages, peer, "Overview")
         self._query = request.query(FunctionQuery)
-        self._surveys = surveys
         self._history = pages.web.history
         self._recent = Recent(self._history)
         self._list = FunctionList(self.broker, peer, self._query, self._recent.rate)
@@ -84,7 +81,7 @@ class Overview(View):
         self._recent.begin()
         yield from self._list.steps(self._gone())
         self._cards(self._list.sums)
-        self._wrong((yield from self._surveys.current(self.peer)))
+        yield from self.look_at_troubles()
         ids = []
         for count, function in enumerate(self._list.rows, 1):
             part = part_id("function", function.name)
@@ -227,37 +224,8 @@ class Overview(View):
             card("server", "Server", "/server", "is to end" if drains else "serves", "text")
         self.arrange("cards", ids)
 
-    # What is wrong
-
-    def _wrong(self, survey: Survey) -> None:
-        ids = []
-        for finding in survey.server:
-            part = f"wrong-{finding.code.replace('_', '-')}"
-            self._finding(part, None, [finding])
-            ids.append(part)
-        for function, findings in survey.functions[:MOST_TROUBLES]:
-            part = part_id("wrong", function.name)
-            self._finding(part, text(function.name), findings)
-            ids.append(part)
-        more = len(survey.functions) - MOST_TROUBLES
-        if more > 0 or not survey.complete:
-            facts = max(more, 0), survey.complete
-            self.put("wrong-more", facts, "wrong_more", lambda: {"more": facts[0], "complete": facts[1]})
-            ids.append("wrong-more")
-        if not ids:
-            self.put("all-well", (), "all_well", dict)
-            ids.append("all-well")
-        self.arrange("wrong", ids)
-
-    def _finding(self, part: str, name: str | None, findings: list[Finding]) -> None:
-        lines = tuple(finding.text for finding in findings[:MOST_LINES])
-        severity = min((finding.severity for finding in findings), key=SEVERITIES.index)
-        more = len(findings) - len(lines)
-        values = {"name": name, "severity": severity, "lines": lines, "more": more}
-        self.put(part, tuple(values.values()), "wrong", lambda: values)
-
 
 def routes(pages: Pages) -> list[Route]:
     """Part of the dashboard."""
     surveys = Surveys(pages.server)
-    return [page("/", pages.page(partial(Overview, surveys)))]
+    return [page("/", pages.page(partial(Overview, surveys))), troubles.route(pages, surveys)]

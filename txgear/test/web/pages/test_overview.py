@@ -89,7 +89,7 @@ class WrongTests(OverviewTestCase):
             self.submit(b"f%d" % place)
         html = self.page()
         self.assertEqual(html.count('class="finding critical"'), 20)
-        self.assertIn("Something is wrong with 5 more functions.", html)
+        self.assertIn('Something is wrong with <a href="/troubles">5 more functions</a>.', html)
 
     def test_what_one_may_not_see_is_not_told(self) -> None:
         self.submit(b"secret.f")
