@@ -186,11 +186,7 @@ class Lifecycle:
 
         @param why: the word that it is counted under.
         """
-        reply, job.reply = job.reply, None
-        assert reply is not None
-        code = QueueError.default_code.encode("ascii")
-        self._outbox.release(reply, ERROR, code, reason.encode("utf-8"))
-        job.function.counts.refuse(why, now)
+        self._refuse(job, reason, now, why)
         if job.ended:
             if job.number in self._archive.jobs:
                 self._archive.forget(job)
@@ -201,6 +197,26 @@ class Lifecycle:
             self._dispatcher.advance(job, now)
         else:
             self._not_kept(job, now)
+
+    def turn_away(self, job: Job, reason: str, now: float, why: str) -> None:
+        """
+        A job of which it was not known yet whether it is one of its own is not taken: it is as if it had been
+        refused when it came, so it counts neither as submitted nor as failed.
+
+        @param why: the word that it is counted under.
+        """
+        self._refuse(job, reason, now, why)
+        self._undo(job, FAILED, now)
+        self._dispatcher.advance(job, now)
+        self._functions.forget_if_unused(job.function)
+
+    def _refuse(self, job: Job, reason: str, now: float, why: str) -> None:
+        """Those who have submitted a job get an ERROR."""
+        reply, job.reply = job.reply, None
+        assert reply is not None
+        code = QueueError.default_code.encode("ascii")
+        self._outbox.release(reply, ERROR, code, reason.encode("utf-8"))
+        job.function.counts.refuse(why, now)
 
     def admit(self, job: Job, now: float) -> None:
         """A foreground job on its way to the store need not go there: it may be handed out."""
@@ -251,14 +267,19 @@ class Lifecycle:
 
         @param handle: the other's, which it has from now on.
         """
+        job.reply = None
+        self._undo(job, CANCELLED, now)
+        job.kept_handle = handle
+
+    def _undo(self, job: Job, outcome: int, now: float) -> None:
+        """A job leaves its place as if it had never been there; who looks at it sees the outcome."""
         self._dispatcher.leave(job, now)
         self._starts.pop(job, None)
-        job.state = TO_ENDED[CANCELLED][job.state]
+        job.state = TO_ENDED[outcome][job.state]
         self._table.remove(job)
-        job.reply, job.workload = None, b""
-        job.kept_handle = handle
+        job.workload = b""
         if (history := job.history) is not None:
-            history.notify(CANCELLED, b"", b"", complete=True)
+            history.notify(outcome, b"", b"", complete=True)
 
     def make_ready(self, job: Job, due: float, begins: float, now: float, *, late: bool = False) -> None:
         """

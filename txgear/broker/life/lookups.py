@@ -258,8 +258,7 @@ class Lookups:
     def _refuse(self, job: Job, lookup: Lookup, error: QueueError, now: float) -> None:
         """Nobody may have this job, nor wait for it."""
         self._over(job, lookup).why = error.why
-        job.function.counts.submitted += 1
-        self._lifecycle.refused(job, error.text, now, error.why)
+        self._lifecycle.turn_away(job, error.text, now, error.why)
         self._go_on(lookup, now)
 
     def _admit(self, job: Job, lookup: Lookup, now: float) -> None:

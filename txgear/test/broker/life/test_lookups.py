@@ -11,7 +11,7 @@ from txgear.broker.records import KEPT, SCHEDULED, ByKey, InLane, StoredValue
 from txgear.broker.rights import SEE
 from txgear.broker.states import CANCELLED, DELAYED, DONE, PAGED, STORING
 from txgear.broker.tenants import Quota
-from txgear.errors import QUEUE_FULL, QueueError
+from txgear.errors import QUEUE_FULL, STORE_UNAVAILABLE, QueueError
 from txgear.protocol.constants import ERROR, JOB_CREATED, WORK_COMPLETE, WORK_FAIL
 from txgear.test.support.broker import DurableBrokerTestCase, Heard, record
 from txgear.test.support.clock import START
@@ -72,6 +72,12 @@ class LookupTestCase(DurableBrokerTestCase):
         """The journal takes this for hidden, though no job has it."""
         self.row(b"other")
         self.journal.hide(unique)
+
+    def assert_counted(self, why: str, refused: int) -> None:
+        """So many were refused, as if that had been known when they came; those that are there were taken."""
+        table, counts = self.broker.table, self.broker.functions.get(b"f").counts
+        self.assertEqual((counts.submitted, counts.failed), (len(table.jobs) + table.rows, {}))
+        self.assertEqual(counts.refused, {why: refused})
 
     def answer(self) -> None:
         """The question by a key is answered."""
@@ -423,6 +429,7 @@ class NewTests(LookupTestCase):
             self.assertEqual((reply.packet, reply.why), ((ERROR, b"QUEUE_ERROR", text), QUEUE_FULL))
             self.assert_gone(job)
         self.assertEqual(self.client.attached, {})
+        self.assert_counted(QUEUE_FULL, 2)
 
     def test_of_a_schedule(self) -> None:
         self.mistaken()
@@ -560,8 +567,7 @@ class SilenceTests(LookupTestCase):
             self.assertEqual(reply.packet, UNAVAILABLE)
             self.assert_gone(job)
         self.assertEqual((self.client.attached, self.journal.adding), ({}, []))
-        counts = self.broker.functions.get(b"f").counts
-        self.assertEqual(counts.refused["store_unavailable"], 2)
+        self.assert_counted(STORE_UNAVAILABLE, 2)
 
     def test_nothing_is_known_of_why(self) -> None:
         self.row()
