@@ -31,6 +31,11 @@ class Steps:
         return time.time() + self.ahead
 
 
+def _python_path() -> str:
+    """Where Python is to look for modules first: what makes the clock, and then where it does already."""
+    return os.pathsep.join(filter(None, [str(programs_folder() / "clock"), os.environ.get("PYTHONPATH", "")]))
+
+
 class PythonClock(Steps):
     """The clock that Python's own code sees in programs which run with :attr:`environment`.
 
@@ -40,11 +45,7 @@ class PythonClock(Steps):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        paths = [str(programs_folder() / "clock"), os.environ.get("PYTHONPATH", "")]
-        self.environment = {
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "TXGEAR_TEST_CLOCK": str(self._file),
-        }
+        self.environment = {"PYTHONPATH": _python_path(), "TXGEAR_TEST_CLOCK": str(self._file)}
 
 
 class Clock(Steps):
@@ -61,6 +62,7 @@ class Clock(Steps):
             # Debian's version knows this name only.
             "DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
+            "PYTHONPATH": _python_path(),
         }
 
     @staticmethod

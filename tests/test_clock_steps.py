@@ -7,7 +7,9 @@ measured by that.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -68,6 +70,18 @@ function = "hourly"
 def clock(tmp_path: Path) -> Clock:
     lacks(Clock.missing())
     return Clock(tmp_path)
+
+
+def test_the_clock_lets_programs_sleep(clock: Clock) -> None:
+    """A server whose store pauses before it tries again is not to fail for the clock's sake."""
+    script = "import time; began = time.monotonic(); time.sleep(0.2); print(time.monotonic() - began)"
+    command = [sys.executable, "-c", script]
+    clock.set(HOUR)
+    done = subprocess.run(
+        command, env={**os.environ, **clock.environment}, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert 0.2 <= float(done.stdout) <= 0.2 + LATE
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from databases import Database
-from needs import lacks
 from operating import configured
 from processes import Server, Servers, wait_until
-from steppedclock import Clock
+from steppedclock import PythonClock
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -139,8 +138,7 @@ def test_that_of_a_dead_server(start_server: Servers, postgres: Database) -> Non
 
 def test_a_schedule(start_server: Servers, databases_of_two: list[Database], tmp_path: Path) -> None:
     """Three servers have it, whose clocks differ by seconds; each minute it runs once."""
-    lacks(Clock.missing())
-    clocks: list[Clock] = []
+    clocks: list[PythonClock] = []
     servers: list[Server] = []
     first = time.time() // MINUTE * MINUTE
     skews = (0, 3, -4)
@@ -152,7 +150,7 @@ def test_a_schedule(start_server: Servers, databases_of_two: list[Database], tmp
     for index, name in enumerate("abc"):
         folder = tmp_path / name
         folder.mkdir()
-        clocks.append(Clock(folder))
+        clocks.append(PythonClock(folder))
         set_to(0, index)
         options = configured(folder, SCHEDULE)
         database = databases_of_two[index % 2]
