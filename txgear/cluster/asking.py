@@ -22,7 +22,17 @@ from txgear.broker.table import number_of_handle
 from txgear.cluster.exchange import Exchange
 from txgear.cluster.letters import MOST_BYTES, Letter, described
 from txgear.errors import ServerError
-from txgear.server.elsewhere import OF_THE_JOB, PATIENCE, Kept, Other, Progress, not_answered
+from txgear.server.elsewhere import (
+    NOT_ANSWERED,
+    NOT_READ,
+    OF_THE_JOB,
+    PATIENCE,
+    Kept,
+    Other,
+    Progress,
+    not_answered,
+    not_read,
+)
 from txgear.server.jobserver import JobServer
 
 STATUS_SECONDS: Final = 2.0
@@ -190,10 +200,12 @@ class Asking:
             progress: list[int] | None = letter.head["status"]
             return None if progress is None else Progress(*known[:2], bool(progress[0]), *progress[1:])
 
-        def failed(failure: Any) -> Progress:
-            if failure.check(ServerError) is None or failure.value.code != not_answered(False).code:
-                return failure  # type: ignore[no-any-return]
-            return known
+        def failed(failure: Any) -> Any:
+            code = failure.value.code if failure.check(ServerError) else ""
+            if code == NOT_READ:
+                # What only asks leaves nobody in doubt.
+                return fail(not_read())
+            return known if code == NOT_ANSWERED else failure
 
         asked = self._order_about(others[0], {"kind": "status"}, (), STATUS_SECONDS)
         return asked.addCallbacks(answered, failed)

@@ -210,6 +210,13 @@ class Exchange:
             [job.number for job, _ in results],
         )
 
+        is_sent = False
+
+        def exchange(store: IPartedStore) -> Mail:
+            nonlocal is_sent
+            is_sent = True
+            return store.exchange(post)
+
         def done(mail: Mail, asked: float, answered: float) -> None:
             self._is_busy = False
             for record, read in results:
@@ -221,10 +228,10 @@ class Exchange:
             self._over += over
             for _, read in results:
                 read.errback(not_read())
-            self._fail(numbers, uniques, new)
+            self._fail(numbers, uniques, new, is_sent=is_sent)
 
         self._is_busy = True
-        self._errands.run(lambda store: _exchanged(store, post), done, failed)
+        self._errands.run(exchange, done, failed)
 
     def _some_results(self) -> list[tuple[JobRecord, Deferred[bytes]]]:
         """The first results that are to be read, as many as fit into memory together."""
@@ -275,13 +282,20 @@ class Exchange:
         numbers: dict[int, list[Deferred[list[Sighting]]]],
         uniques: dict[bytes, list[Deferred[list[Sighting]]]],
         new: Sequence[Order],
+        *,
+        is_sent: bool,
     ) -> None:
-        """The store does not answer."""
+        """
+        The store does not answer.
+
+        @param is_sent: whether it was asked: what was to be given may be there all the same, and be begun
+            before it is deleted.
+        """
         for order in new:
-            # It may be there all the same.
-            self._over.append(order.number)
+            if is_sent:
+                self._over.append(order.number)
             if (given := self._given.pop(order.number, None)) is not None:
-                given.answer.errback(not_read())
+                given.answer.errback(not_read(is_begun=is_sent))
         self._give_up()
         for waiting in (*numbers.values(), *uniques.values()):
             for each in waiting:
@@ -298,10 +312,6 @@ class Exchange:
             last = self._clock.seconds() - RECENT_SECONDS
             is_recent = any(each.since > last for each in self._given.values())
             self._timer.start(POLL_SECONDS if is_recent else PATIENT_SECONDS)
-
-
-def _exchanged(store: IPartedStore, post: Post) -> Mail:
-    return store.exchange(post)
 
 
 def _answer(answer: Deferred[Letter], data: bytes) -> None:

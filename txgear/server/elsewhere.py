@@ -33,6 +33,10 @@ PATIENCE: Final = 5.0
 OF_THE_JOB: Final = "The server that has the job"
 NOT_ANSWERED: Final = "NOT_ANSWERED"
 """The code of the errors that say that the other server does not answer."""
+NOT_READ: Final = "NOT_READ"
+"""The code of those that say that the store does not."""
+DOUBT: Final = "; it is not known whether it is done"
+"""How their texts end, and those of others, where it may have been done all the same."""
 
 
 class Progress(NamedTuple):
@@ -174,8 +178,7 @@ def not_answered(is_begun: bool, who: str = OF_THE_JOB) -> ServerError:
     @param is_begun: whether it may have been done all the same.
     @param who: that server, in words.
     """
-    doubt = "; it is not known whether it is done" if is_begun else ""
-    return ServerError(f"{who} does not answer{doubt}", NOT_ANSWERED)
+    return ServerError(f"{who} does not answer{DOUBT if is_begun else ''}", NOT_ANSWERED)
 
 
 def error_of(failure: Failure) -> ServerError:
@@ -189,6 +192,10 @@ def error_of(failure: Failure) -> ServerError:
     return ServerError("A defect in the server; its log has more", "DEFECT")
 
 
-def not_read() -> ServerError:
-    """The error for what could not be looked up."""
-    return ServerError("The store does not answer", "NOT_READ")
+def not_read(is_begun: bool = False) -> ServerError:
+    """
+    The error for what could not be looked up, or not be asked of another server.
+
+    @param is_begun: whether that may have been asked all the same.
+    """
+    return ServerError(f"The store does not answer{DOUBT if is_begun else ''}", NOT_READ)

@@ -24,7 +24,7 @@ from txgear.protocol.constants import (
     WORK_STATUS,
 )
 from txgear.protocol.packets import request, response
-from txgear.server.elsewhere import COMMAND, PATIENCE
+from txgear.server.elsewhere import COMMAND, DOUBT, PATIENCE
 from txgear.test.support.cluster import LEASE, SIZE
 from txgear.test.support.orders import OrdersTestCase, handle, status
 
@@ -122,6 +122,16 @@ class StatusTests(OrdersTestCase):
         heard = self.ask(request(GET_STATUS, handle(1)))
         self.assertEqual(heard, response(ERROR, b"NOT_READ", b"The store does not answer"))
 
+    def test_the_store_fails_as_it_is_asked_for(self) -> None:
+        """A question leaves nobody in doubt, whether it was heard or not."""
+        self.submit()
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1)), 0.0), b"")
+        self.b.thread.until_done = 0.1
+        self.world.run(0.15)
+        self.b.store.faults.append("exchange")
+        heard = self.ask(b"")
+        self.assertEqual(heard, response(ERROR, b"NOT_READ", b"The store does not answer"))
+
     def test_it_is_taken_over_meanwhile(self) -> None:
         self.submit()
         self.a.kill()
@@ -171,8 +181,34 @@ class AskingTests(OrdersTestCase):
         self.world.run(0.05)
         self.b.store.faults.append("exchange")
         self.world.run(1)
-        self.assertEqual(self.code(passed), "NOT_READ")
+        error = self.failureResultOf(passed, ServerError).value
+        self.assertEqual((error.code, error.text), ("NOT_READ", f"The store does not answer{DOUBT}"))
         self.world.run(1)
+        self.assertEqual(self.world.database.orders, {})
+
+    def test_an_order_that_is_there_all_the_same(self) -> None:
+        """It is carried out before it can be taken back: whoever has given it is told that this may be."""
+        self.submit()
+        passed = self.asking.pass_on(handle(1), self.peer, COMMAND, [b"cancel job %b" % handle(1)])
+        self.b.thread.until_done = 0.1
+        self.world.run(0.05)
+        self.b.store.faults.append("exchange")
+        self.world.run(0.2)
+        self.b.store.is_cut = True
+        self.world.run(1)
+        self.assertEqual(self.a.server.broker.table.jobs, {})
+        self.assertIn(DOUBT, self.failureResultOf(passed, ServerError).value.text)
+
+    def test_an_order_that_is_never_sent(self) -> None:
+        """The store is known to be away: that nothing is done is for sure."""
+        self.b.store.is_cut = True
+        self.world.run(3)
+        asked = self.asking.ask(self.asking.others()[0], self.peer, COMMAND, [b"purge f"])
+        self.world.run(0.1)
+        error = self.failureResultOf(asked, ServerError).value
+        self.assertEqual((error.code, error.text), ("NOT_READ", "The store does not answer"))
+        self.b.store.is_cut = False
+        self.world.run(3)
         self.assertEqual(self.world.database.orders, {})
 
     def test_the_store_fails_for_long(self) -> None:
