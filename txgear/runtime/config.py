@@ -57,10 +57,10 @@ class GroupTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     Bounds are C{None} where there is none. Times are in seconds, memory in bytes, once the file is read.
 
-    @ivar modules: where functions are looked for; the runtime's own where none are named.
+    @ivar modules: where functions are looked for; the runtime's own where the file says nothing.
     @ivar functions: the names, with C{*} and C{?}, of those that are worked on; by default all.
     @ivar function: those that are no Python.
-    @ivar hooks: who is told of jobs: C{module} or C{module:name}; the runtime's own where none are named.
+    @ivar hooks: who is told of jobs: C{module} or C{module:name}; likewise.
     @ivar processes: how many there are; C{None} where C{min} and C{max} say so.
     @ivar min: how many there are at the least.
     @ivar max: how many there are at the most.

@@ -74,7 +74,7 @@ def parse_runtime(text: str, name: str) -> RuntimeTable:
         lines.sort(key=lambda each: each[0])
         raise ConfigMistakes([f"{name}, line {line}: {told}" for line, told in lines])
     assert found is not None
-    return _completed(found, Path(name).resolve().parent)
+    return _completed(found, tables, Path(name).resolve().parent)
 
 
 def _told(mistake: Mistake) -> str:
@@ -111,7 +111,8 @@ def _struct(kind: type[StructT], table: Any, path: Keys, mistakes: list[Mistake]
         return None
     found = kind(**values)
     mistakes += [
-        Mistake([*path, key] if key in table else path, problem) for key, problem in _doubts(found, path)
+        Mistake([*path, key] if key in table else path, problem)
+        for key, problem in _doubts(found, path, table)
     ]
     return found
 
@@ -183,14 +184,18 @@ def _in_words(problem: str) -> str:
 # What no single setting says
 
 
-def _doubts(table: Struct, path: Keys) -> list[tuple[str, str]]:
-    """Mistakes of whole tables: the setting, and what is wrong."""
+def _doubts(table: Struct, path: Keys, said: dict[str, Any]) -> list[tuple[str, str]]:
+    """
+    Mistakes of whole tables: the setting, and what is wrong.
+
+    @param said: the table as it stands in the file.
+    """
     if isinstance(table, FunctionTable):
         return _doubts_of_function(table, str(path[-1]))
     if isinstance(table, GroupTable):
         return _doubts_of_group(table, str(path[-1]))
     if isinstance(table, RuntimeTable):
-        return _doubts_of_runtime(table)
+        return _doubts_of_runtime(table, said)
     raise AssertionError(table)
 
 
@@ -249,7 +254,7 @@ def _doubts_of_group(table: GroupTable, name: str) -> list[tuple[str, str]]:
     return found
 
 
-def _doubts_of_runtime(table: RuntimeTable) -> list[tuple[str, str]]:
+def _doubts_of_runtime(table: RuntimeTable, said: dict[str, Any]) -> list[tuple[str, str]]:
     found = []
     if not table.servers:
         found.append(("servers", "at least one is wanted"))
@@ -271,24 +276,33 @@ def _doubts_of_runtime(table: RuntimeTable) -> list[tuple[str, str]]:
     found += [
         ("group", f"group {name} has no functions: modules, or [group.{name}.function.NAME], are wanted")
         for name, group in table.group.items()
-        if not (group.modules or table.modules or group.function)
+        if not (group.function or _of_group("modules", group, said["group"][name], table))
     ]
     return found
 
 
-def _completed(table: RuntimeTable, folder: Path) -> RuntimeTable:
+def _completed(table: RuntimeTable, said: dict[str, Any], folder: Path) -> RuntimeTable:
     """The table, with what is said nowhere."""
-    groups = {name: _completed_group(group, table) for name, group in table.group.items()}
+    groups = {
+        name: _completed_group(group, said["group"][name], table) for name, group in table.group.items()
+    }
     files = {name: str(folder / getattr(table, name)) for name in _PLACES if getattr(table, name)}
     path = tuple(str(folder / each) for each in table.path)
     health = str(folder / table.health) if "/" in table.health else table.health
     return replace(table, group=groups, path=path, health=health, **files)
 
 
-def _completed_group(group: GroupTable, table: RuntimeTable) -> GroupTable:
+def _completed_group(group: GroupTable, said: dict[str, Any], table: RuntimeTable) -> GroupTable:
     count: dict[str, int] = {}
     if group.max is None:
         count = {"processes": 1 if group.processes is None else group.processes}
     elif group.min is None:
         count = {"min": min(1, group.max)}
-    return replace(group, modules=group.modules or table.modules, hooks=group.hooks or table.hooks, **count)
+    names: dict[str, Any] = {name: _of_group(name, group, said, table) for name in ("modules", "hooks")}
+    return replace(group, **names, **count)
+
+
+def _of_group(name: str, group: GroupTable, said: dict[str, Any], table: RuntimeTable) -> tuple[str, ...]:
+    """A list of a group's; that for all where it says nothing. An empty list says that there are none."""
+    found: tuple[str, ...] = getattr(group if name in said else table, name)
+    return found

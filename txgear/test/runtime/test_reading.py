@@ -111,6 +111,17 @@ class ReadingTests(SynchronousTestCase):
             group = parse_runtime(f"[group.a]\nmodules = ['m']\n{said}\n", "f").group["a"]
             self.assertEqual((group.processes, group.min, group.max), counts)
 
+    def test_what_a_group_has_of_the_whole(self) -> None:
+        """It says nothing, something else, or none."""
+        text = "modules = ['m']\nhooks = ['h']\n[group.a]\n{}\n[group.a.function.f]\ncommand = ['ls']\n"
+        for said, found in (
+            ("", (("m",), ("h",))),
+            ("modules = ['o']\nhooks = ['i']", (("o",), ("i",))),
+            ("modules = []\nhooks = []", ((), ())),
+        ):
+            group = parse_runtime(text.format(said), "f").group["a"]
+            self.assertEqual((group.modules, group.hooks), found)
+
     def test_a_file(self) -> None:
         path = Path(self.mktemp())
         path.write_text("modules = ['m']\n[group.a]\n")
@@ -281,6 +292,10 @@ class MistakesTests(SynchronousTestCase):
                 "f, line 4: group: group a has no functions: modules, or [group.a.function.NAME], are wanted",
             ],
         )
+
+    def test_a_group_without_any_function(self) -> None:
+        (line,) = self.mistakes("modules = ['m']\n[group.a]\nmodules = []\n")
+        self.assertIn("group a has no functions", line)
 
     def test_names(self) -> None:
         for name in ("my shop", "-", "a-", "é", "x" * 41):
