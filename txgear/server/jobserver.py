@@ -9,16 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from math import inf
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IReactorFDSet,
-    IReactorTime,
-    ITCPTransport,
-)
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -31,8 +25,6 @@ from txgear.broker.operators.bulkacts import BulkActs
 from txgear.broker.paging import JOB_BYTES
 from txgear.broker.quickacks import Tally
 from txgear.broker.records import StoredValue
-from txgear.broker.rules import Rules
-from txgear.broker.timers import LOOK_SECONDS
 from txgear.errors import AccessDenied
 from txgear.interfaces import IJobServer, PeerLine
 from txgear.journal.journal import Journal
@@ -56,17 +48,12 @@ from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
 from txgear.server.recently import Recently
 from txgear.server.schedules import Scheduler
+from txgear.server.servertime import ServerTime
 from txgear.server.settings import Settings
 from txgear.server.setup import Setup
 from txgear.server.sockets import before_first_data, host_of, socket_of
 from txgear.server.steering import Steering
 from txgear.server.visitors import VisitorTransport
-
-STEP_SECONDS: Final = 0.05
-"""
-Seconds that the wall clock is ahead or behind at the least if it was set. Two readings are never of the
-same moment.
-"""
 
 
 @implementer(IJobServer)
@@ -83,6 +70,8 @@ class JobServer:
     @ivar patient: does work in smaller ones that is in no hurry.
     @ivar list_slots: bounds how many long lists are made at the same time.
     @ivar settings: what the operator decided.
+    @ivar seconds: the server's time now, by which spans are measured: see L{ServerTime.seconds}.
+    @ivar wall_clock: the time of day now: see L{ServerTime.wall_clock}.
     @ivar started: the server's time when it was made.
     @ivar budget: bounds the memory of packets that have not arrived whole.
     @ivar outbox: takes the packets for peers.
@@ -142,21 +131,26 @@ class JobServer:
             that as well.
         """
         self.clock = clock
+        self.settings = settings
+        self.journal = journal
+        self.outbox = Outbox()
+        self.broker = Broker(self.outbox, settings.rules, journal, random.random)
+        self._timers = self.broker.timers
+        self._time = ServerTime(clock, wall_seconds or clock.seconds, self._timers, self._time_has_come)
+        self.seconds = self._time.seconds
+        self.wall_clock = self._time.wall_clock
+        self.started = self.seconds()
         self.reads: BatchedReads | None = None
         if AVAILABLE and IReactorFDSet.providedBy(clock):
             self.reads = BatchedReads(clock, self.end_turn, self.seconds)
         self.cooperator = turns.cooperator(clock, clock.seconds)
         self.patient = turns.cooperator(clock, clock.seconds, turns.PATIENT_SECONDS)
         self.list_slots = DeferredSemaphore(LISTS_AT_ONCE)
-        self._seconds: Callable[[], float] = clock.seconds
-        self._wall_seconds: Callable[[], float] = wall_seconds or clock.seconds
-        self._next_check = -inf
-        self.settings = settings
         largest = min(settings.max_packet, settings.unfinished_memory)
         self.budget = Budget(clock, self.seconds, settings.unfinished_memory, largest)
-        self.outbox = Outbox()
         self.steering = Steering(clock, self.outbox.send)
         self.notices = Notices(clock)
+        self.broker.lifecycle.witness = self.broker.stock.witness = self.notices
         self.audit = Audit(clock, self.wall_clock)
         self.descriptors = Descriptors()
         self.handshakes = Handshakes(clock, self.notices)
@@ -166,16 +160,8 @@ class JobServer:
         self.tls: ServerTLS | None = None
         self.quick_acks = Tally()
         self.unread = 0
-        self.journal = journal
-        rules = Rules(
-            settings.prefix, settings.retries, settings.wakeups, settings.queue_memory, settings.worker_grace
-        )
-        self.broker = Broker(self.outbox, rules, journal, random.random)
-        self.started = self.seconds()
         self.census = Census(self.broker, clock, self.cooperator, self.seconds)
         self.recently = Recently(self.broker.statistics, clock, self.cooperator)
-        self._timers = self.broker.timers
-        self.broker.lifecycle.witness = self.broker.stock.witness = self.notices
         self.bulk_acts = BulkActs(self.broker)
         self.guard = Guard(
             self.broker,
@@ -189,10 +175,7 @@ class JobServer:
         self.broker.lookups.denied = self.guard.denied
         if journal is not None:
             journal.begin(
-                self.broker.store_events,
-                self._store_answered,
-                self._store_taken,
-                settings.queue_memory,
+                self.broker.store_events, self._store_answered, self._store_taken, settings.queue_memory
             )
         self.shutdown: Callable[[bool], None] = lambda graceful: None
         self.store_taken: Callable[[], None] = lambda: None
@@ -209,8 +192,6 @@ class JobServer:
         self.listens: Callable[[], bool] = lambda: True
         self.web_channel: Callable[[], Protocol | Deferred[None]] | None = None
         self._accepted = 0
-        self._timer: IDelayedCall | None = None
-        self._timer_at = inf
         self._drained: list[Deferred[None]] = []
         self._closed: Deferred[None] | None = None
         self.lingers = False
@@ -218,29 +199,6 @@ class JobServer:
 
     def _store_taken(self) -> None:
         self.store_taken()
-
-    def seconds(self) -> float:
-        """
-        The server's time now: spans are measured by it. It started as the wall clock's, but
-        that may have been set since; see L{wall_clock}.
-        """
-        now = self._seconds()
-        if now >= self._next_check:
-            self._check_wall_clock(now)
-        return now
-
-    def wall_clock(self) -> float:
-        """The time by the wall clock now, in seconds since the epoch: times that somebody names are by it."""
-        now = self._seconds()
-        self._check_wall_clock(now)
-        return now + self.broker.timers.offset
-
-    def _check_wall_clock(self, now: float) -> None:
-        """Has it been set?"""
-        self._next_check = now + LOOK_SECONDS
-        offset = self._wall_seconds() - now
-        if abs(offset - self.broker.timers.offset) >= STEP_SECONDS:
-            self.broker.timers.set_offset(offset, now)
 
     def accept(self, line: PeerLine, transport: Any) -> Peer:
         """
@@ -399,28 +357,14 @@ class JobServer:
         self.outbox.flush()
         if self.journal is not None:
             self.journal.turn_ended()
-        if self._timers.deadline < self._timer_at:
-            self._set_timer(self._timers.deadline)
+        if self._timers.deadline < self._time.timer_at:
+            self._time.set_timer(self._timers.deadline)
         if self._drained and self.broker.drained:
             waiting, self._drained = self._drained, []
             for waiter in waiting:
                 waiter.callback(None)
 
-    def _set_timer(self, deadline: float) -> None:
-        """
-        Set the one timer of the server. A timer that is too early is left alone: it finds nothing to do and
-        is set anew, once, instead of being moved at each turn.
-        """
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self.clock.callLater(max(deadline - self.seconds(), 0.0), self._timer_fired)
-
-    def _timer_fired(self) -> None:
-        self._timer = None
-        self._timer_at = inf
-        now = self._seconds()
-        self._check_wall_clock(now)
+    def _time_has_come(self, now: float) -> None:
         self.broker.expire(now)
         self.end_turn()
 
@@ -476,10 +420,7 @@ class JobServer:
 
     def stop(self) -> None:
         """Stop all timers, and the common reading of connections: those that are left are read one by one."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._timer_at = -inf
+        self._time.stop()
         self.census.stop()
         self.recently.stop()
         self.cooperator.stop()

@@ -9,7 +9,7 @@ from typing import Final
 
 from zope.interface import implementer
 
-from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED
+from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
 from txgear.interfaces import IServerSettings
 from txgear.protocol.constants import MAX_PACKET
 from txgear.server.budget import UNFINISHED_MEMORY
@@ -57,3 +57,8 @@ class Settings:
     can_do_timeout_unit: str = "milliseconds"
     worker_grace: float = WORKER_GRACE
     refuse_by_closing: bool = False
+
+    @property
+    def rules(self) -> Rules:
+        """What of it the broker goes by."""
+        return Rules(self.prefix, self.retries, self.wakeups, self.queue_memory, self.worker_grace)

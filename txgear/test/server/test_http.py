@@ -558,7 +558,7 @@ class TurnTests(HttpTestCase):
     def setUp(self) -> None:
         super().setUp()
         # Each answer, which has the date, takes a millisecond.
-        self.server._wall_seconds = self.slow
+        self.server._time._wall_seconds = self.slow
         self.client = self.connect()
         head = b"POST /f HTTP/1.1\r\nX-Gearman-Background: true\r\nContent-Length: 3\r\n\r\n"
         self.bodies = [b"%03d" % number for number in range(100)]

@@ -158,7 +158,7 @@ class DurableServerFixture(ServerFixture):
     def calls(self) -> list[DelayedCall]:
         """What is to come by the clock, but for the server's look at what has its time."""
         calls = [call for call in self.clock.getDelayedCalls() if isinstance(call, DelayedCall)]
-        return [call for call in calls if call.func != self.server._timer_fired]
+        return [call for call in calls if call.func != self.server._time._timer_fired]
 
 
 class DurableServerTestCase(SynchronousTestCase):
