@@ -4,7 +4,7 @@ C{/api/v1/tasks}: what is done to all jobs that match a filter, in the server, w
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,6 +20,8 @@ from txgear.web.api.models import Word, words_of
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
+
+ROOT: Final = "/api/v1/tasks"
 
 NewAct = Literal["cancel", "requeue", "forget", "prioritise", "move"]
 Act = Literal["cancel", "requeue", "forget", "prioritise", "move", "review"]
@@ -150,7 +152,7 @@ def as_model(server: JobServer, task: BulkAct) -> Task:
 
 def begun(server: JobServer, task: BulkAct) -> Answer:
     """The answer to who has begun a task."""
-    return Answer(as_model(server, task), 202, {"Location": f"/api/v1/tasks/{task.number}"})
+    return Answer(as_model(server, task), 202, {"Location": f"{ROOT}/{task.number}"})
 
 
 class Tasks:
@@ -212,56 +214,40 @@ class Tasks:
 
 def routes(web: Web) -> list[Route]:
     """Part of the web."""
-    found = Tasks(web)
-    links = {name: {"number": "$response.body#/id"} for name in ("get_task", "stop_task")}
-    common: dict[str, Any] = {"problems": (401, 403, 404)}
+    of = Tasks(web)
     return [
-        Route(
-            "POST",
-            "/api/v1/tasks",
-            found.begin,
-            Operation(
-                "begin_task",
-                "Do something to all jobs that match a filter",
-                "tasks",
-                "The jobs are taken down when it begins: those that come later are none of them. First they"
-                " are counted; a preview ends with that. The right is asked for each job at its turn.",
-                body=NewTask,
-                answers={202: Task},
-                problems=(400, 401, 403, 404, 409, 413, 415, 422, 503),
-                links=links,
-            ),
-        ),
-        Route(
-            "GET",
-            "/api/v1/tasks",
-            found.listed,
-            Operation("list_tasks", "All tasks", "tasks", answers={200: TaskList}, problems=(401, 403)),
-        ),
-        Route(
-            "GET",
-            "/api/v1/tasks/<number>",
-            found.one,
-            Operation(
-                "get_task",
-                "A task, and how far it is",
-                "tasks",
-                "Ask with `If-None-Match`: as long as nothing has changed, the answer is `304`.",
-                answers={200: Task},
-                **common,
-            ),
-        ),
-        Route(
-            "DELETE",
-            "/api/v1/tasks/<number>",
-            found.stop,
-            Operation(
-                "stop_task",
-                "Stop a task",
-                "tasks",
-                "What is done stays done. One that has ended is answered as it is.",
-                answers={200: Task},
-                **common,
-            ),
-        ),
+        Route("POST", ROOT, of.begin, _BEGIN),
+        Route("GET", ROOT, of.listed, _LIST),
+        Route("GET", f"{ROOT}/<number>", of.one, _ONE),
+        Route("DELETE", f"{ROOT}/<number>", of.stop, _STOP),
     ]
+
+
+_BEGIN = Operation(
+    "begin_task",
+    "Do something to all jobs that match a filter",
+    "tasks",
+    "The jobs are taken down when it begins: those that come later are none of them. First they"
+    " are counted; a preview ends with that. The right is asked for each job at its turn.",
+    body=NewTask,
+    answers={202: Task},
+    problems=(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    links={name: {"number": "$response.body#/id"} for name in ("get_task", "stop_task")},
+)
+_LIST = Operation("list_tasks", "All tasks", "tasks", answers={200: TaskList}, problems=(401, 403))
+_ONE = Operation(
+    "get_task",
+    "A task, and how far it is",
+    "tasks",
+    "Ask with `If-None-Match`: as long as nothing has changed, the answer is `304`.",
+    answers={200: Task},
+    problems=(401, 403, 404),
+)
+_STOP = Operation(
+    "stop_task",
+    "Stop a task",
+    "tasks",
+    "What is done stays done. One that has ended is answered as it is.",
+    answers={200: Task},
+    problems=(401, 403, 404),
+)
