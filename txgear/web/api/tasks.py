@@ -16,12 +16,12 @@ from txgear.server import operatorcommands, tasks
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.jobacts import FunctionName, Priority
-from txgear.web.api.models import Word, words_of
+from txgear.web.api.models import ROOT, Word, words_of
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
 
-ROOT: Final = "/api/v1/tasks"
+TASKS: Final = f"{ROOT}/tasks"
 
 NewAct = Literal["cancel", "requeue", "forget", "prioritise", "move"]
 Act = Literal["cancel", "requeue", "forget", "prioritise", "move", "review"]
@@ -152,7 +152,7 @@ def as_model(server: JobServer, task: BulkAct) -> Task:
 
 def begun(server: JobServer, task: BulkAct) -> Answer:
     """The answer to who has begun a task."""
-    return Answer(as_model(server, task), 202, {"Location": f"{ROOT}/{task.number}"})
+    return Answer(as_model(server, task), 202, {"Location": f"{TASKS}/{task.number}"})
 
 
 class Tasks:
@@ -216,10 +216,10 @@ def routes(web: Web) -> list[Route]:
     """Part of the web."""
     of = Tasks(web)
     return [
-        Route("POST", ROOT, of.begin, _BEGIN),
-        Route("GET", ROOT, of.listed, _LIST),
-        Route("GET", f"{ROOT}/<number>", of.one, _ONE),
-        Route("DELETE", f"{ROOT}/<number>", of.stop, _STOP),
+        Route("POST", TASKS, of.begin, _BEGIN),
+        Route("GET", TASKS, of.listed, _LIST),
+        Route("GET", f"{TASKS}/<number>", of.one, _ONE),
+        Route("DELETE", f"{TASKS}/<number>", of.stop, _STOP),
     ]
 
 
