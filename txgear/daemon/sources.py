@@ -57,7 +57,7 @@ _NOTHING: Final = {
 
 
 class Described(Protocol):
-    """The command line, as L{txgear.daemon.tap.Options} has read it."""
+    """The command line, as L{txgear.daemon.options.Options} has read it."""
 
     optParameters: Sequence[Sequence[Any]]  # Twisted's
     optFlags: Sequence[Sequence[Any]]  # Twisted's

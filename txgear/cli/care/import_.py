@@ -113,8 +113,8 @@ def run(arguments: Sequence[str]) -> int:
     # Imported here, as libraries for databases take their time: a wrong command line and the help need none.
     from txgear.cli.care.gearmandtable import gearmand_table
     from txgear.cli.care.takeover import Takeover
+    from txgear.daemon.options import Options, default_prefix
     from txgear.daemon.passwords import password
-    from txgear.daemon.tap import Options, default_prefix
     from txgear.stores.sql import SqlStore
 
     secret = password("from-password-file", given.from_password_file, PASSWORD, os.environ)

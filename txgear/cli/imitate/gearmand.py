@@ -268,7 +268,7 @@ def check(made: Translation) -> None:
 
         tlsfiles.load(made.tls)
     if given.protocol not in (None, "gear", "http") or given.config is not None:
-        from txgear.daemon.tap import Options
+        from txgear.daemon.options import Options
 
         Options().parseOptions(made.words[made.words.index("txgear") + 1 :])
 

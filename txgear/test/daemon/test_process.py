@@ -15,9 +15,9 @@ from typing import Any
 
 from twisted.logger import globalLogPublisher
 
+from txgear.daemon.options import Options
 from txgear.daemon.process import ProcessService, raise_descriptor_limit
 from txgear.daemon.startup import StandardError
-from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore
 from txgear.protocol.constants import GRAB_JOB, SUBMIT_JOB, SUBMIT_JOB_BG, WORK_COMPLETE

@@ -19,9 +19,9 @@ from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear._version import __version__
+from txgear.daemon.options import Options
 from txgear.daemon.renewal import LOOK_SECONDS
 from txgear.daemon.service import BACKLOG, STOP_SECONDS, ServerService
-from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError, StoreTaken, StoreUnavailable
 from txgear.interfaces import IJobStore
 from txgear.journal.link import FIRST_RETRY

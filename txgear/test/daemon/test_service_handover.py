@@ -16,12 +16,12 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 
 from txgear.daemon.handover import HandOver
+from txgear.daemon.options import Options
 from txgear.daemon.pidfile import PidFile
 from txgear.daemon.predecessor import PidFileOffer
 from txgear.daemon.process import ProcessService
 from txgear.daemon.service import ServerService
 from txgear.daemon.startup import NotStarted, StandardError
-from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError, StoreUnusable
 from txgear.net.ownports import OwnSocket, Place
 from txgear.protocol.constants import ECHO_REQ, ECHO_RES, JOB_CREATED, SUBMIT_JOB_BG

@@ -11,8 +11,8 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import capturedLogs, formatEvent
 
 from txgear.daemon.late import ASKED
+from txgear.daemon.options import Options
 from txgear.daemon.service import ServerService
-from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError
 from txgear.test.daemon.test_service import ServiceTestCase
 from txgear.test.support.journal import ThreadedReactor

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.daemon.options import Options
 from txgear.daemon.passwords import STORE_PASSWORD
 from txgear.daemon.sources import shown
-from txgear.daemon.tap import Options
 from txgear.server.setup import COMMAND_LINE, DEFAULT, ENVIRONMENT, FILE, Option
-from txgear.test.daemon.test_tap import parsed
+from txgear.test.daemon.test_options import parsed
 from txgear.test.support.extras import needs
 
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear import cli
 from txgear.cli.care import import_
 from txgear.cli.imitate import gearmand
-from txgear.daemon.tap import Options
+from txgear.daemon.options import Options
 from txgear.errors import ConfigurationError
 from txgear.test.support.extras import needs
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.cli.imitate import gearmand
 from txgear.cli.imitate.gearmandtls import with_port
-from txgear.daemon.tap import Options
+from txgear.daemon.options import Options
 from txgear.errors import ConfigurationError
 from txgear.test.support.extras import needs
 from txgear.test.support.tls import CertificateFolder
