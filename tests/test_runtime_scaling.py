@@ -191,7 +191,7 @@ def test_a_wave(runtime: Runtime, server: Server) -> None:
     handles |= submit(server, runtime.name("work"), b"0")
     wait_until(lambda: runtime.journal("ends").keys() == handles, LONG)
     log = runtime.program.log()
-    assert "is to have 1 processes instead of 0: 1 jobs wait, the oldest for" in log
+    assert "is to have 1 process instead of 0: 1 job waits, the oldest for" in log
     assert "were idle for 1 s, or more" in log
     assert set(runtime.journal("ends").values()) == {1}
     runtime.stop()

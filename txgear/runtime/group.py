@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from txgear.broker.words import number, verb
 from txgear.runtime.backoff import Backoff
 from txgear.runtime.config import GroupTable
 from txgear.runtime.member import KILLED, LEFT, LOADED, READY, STARTING, MakeMember, Member, Plan
@@ -335,11 +336,13 @@ class WorkerGroup:
         if member.plan is self._trial:
             self._trial = None
             member.plan.starter.retire()
+            working = len(self._working())
             self.log.critical(
-                "group {group}: the new code does not get ready; {count} processes go on with the old one."
+                "group {group}: the new code does not get ready; {processes} {go} on with the old one."
                 " {child}: {reason}",
                 group=self.name,
-                count=len(self._working()),
+                processes=number(working, "process", "processes"),
+                go=verb(working, "goes", "go"),
                 child=member.id,
                 reason=reason,
             )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from txgear.broker.words import number
 from txgear.runtime.group import WorkerGroup
 from txgear.runtime.member import READY, STATES, Member
 from txgear.runtime.supervisor import Supervisor
@@ -47,8 +48,8 @@ class Report:
         members = [member for group in groups for member in group.members]
         ready = sum(1 for member in members if member.state == READY)
         jobs = sum(len(list(member.seen().running)) for member in members)
-        processes = _counted(len(members), "process", "es")
-        return f"{processes}, {ready} of them ready; {_counted(jobs, 'job', 's')} in hand"
+        processes = number(len(members), "process", "processes")
+        return f"{processes}, {ready} of them ready; {number(jobs, 'job')} in hand"
 
     def status(self) -> dict[str, Any]:
         """
@@ -69,10 +70,6 @@ class Report:
             },
             "groups": {name: _group(group) for name, group in self._supervisor.groups.items()},
         }
-
-
-def _counted(count: int, what: str, ending: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}{ending}"
 
 
 def _gets_jobs(member: Member) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from txgear.broker.words import number, verb
+
 SETTLE_SECONDS: Final = 5.0
 """
 How long more processes are given to show what they do before others are added, at the most: jobs that have
@@ -130,11 +132,13 @@ class Scaling:
             return Change(self._wanted)
         self._settled_at = now + min(self._grow_after, SETTLE_SECONDS)
         self._wanted += more
-        return Change(self._wanted, f"{waiting} jobs wait, the oldest for {age:.1f} s")
+        jobs = f"{number(waiting, 'job')} {verb(waiting, 'waits', 'wait')}"
+        return Change(self._wanted, f"{jobs}, the oldest for {age:.1f} s")
 
     def _shrink(self, now: float, idle: int) -> Change:
         always = self._always_idle
         less = min(-(-always // 2), self._wanted - self._least)
         self._wanted -= less
         self._idle_since, self._always_idle = now, idle - less
-        return Change(self._wanted, f"{always} were idle for {self._shrink_after:g} s, or more")
+        were = verb(always, "was", "were")
+        return Change(self._wanted, f"{always} {were} idle for {self._shrink_after:g} s, or more")

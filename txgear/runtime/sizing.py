@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from txgear.broker.words import number
 from txgear.protocol.textlines import unescaped
 from txgear.runtime.config import GroupTable
 from txgear.runtime.group import WorkerGroup
@@ -62,9 +63,9 @@ class Sizing:
         )
         if change.wanted != wanted:
             self.log.info(
-                "group {group} is to have {wanted} processes instead of {before}: {why}",
+                "group {group} is to have {processes} instead of {before}: {why}",
                 group=group.name,
-                wanted=change.wanted,
+                processes=number(change.wanted, "process", "processes"),
                 before=wanted,
                 why=change.why,
             )

@@ -51,7 +51,7 @@ class GrowTests(ScalingTestCase):
         """However many wait."""
         self.assertEqual(self.look(1, Load(1000, 4.999, 1), 1), Change(1))
         self.assertEqual(
-            self.look(2, Load(1000, 5.0, 1), 1), Change(2, "1000 jobs wait, the oldest for 5.0 s")
+            self.look(2, Load(1000, 5.0, 1), 1), Change(2, "1,000 jobs wait, the oldest for 5.0 s")
         )
 
     def test_as_many_again_when_these_had_their_time(self) -> None:
@@ -151,7 +151,7 @@ class ShrinkTests(ScalingTestCase):
 
     def test_to_none(self) -> None:
         self.begin(least=0, wanted=1, shrink_after=0)
-        self.assertEqual(self.look(101, IDLE, 1, 1), Change(0, "1 were idle for 0 s, or more"))
+        self.assertEqual(self.look(101, IDLE, 1, 1), Change(0, "1 was idle for 0 s, or more"))
 
 
 class SteeredTests(ScalingTestCase):
