@@ -140,6 +140,15 @@ def test_an_unknown_option(found: Found, capsys: pytest.CaptureFixture[str]) -> 
         assert line.startswith(f"txgear {found.words[0]}")
 
 
+@pytest.mark.parametrize("found", ALL, ids=name)
+def test_what_is_no_number(found: Found) -> None:
+    """C{nan} is within any range, for click."""
+    for param in found.command.params:
+        if isinstance(param.type, click.types.FloatParamType):
+            with pytest.raises(click.UsageError, match="nan"):
+                param.type("nan", param)
+
+
 @pytest.mark.parametrize(
     ("word", "says"),
     [

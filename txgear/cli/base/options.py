@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Seconds(click.FloatRange):
-    """A number within a range. No C{nan}, which click takes for one."""
+    """A number within a range. No C{nan}, which is within any range for click (8.5)."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """As in click."""

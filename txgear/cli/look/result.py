@@ -16,7 +16,7 @@ import click
 
 from txgear.cli.base.api import ROOT, path_of
 from txgear.cli.base.finding import ask_one
-from txgear.cli.base.options import MOST_SECONDS, Servers, json_option, server_options
+from txgear.cli.base.options import MOST_SECONDS, Seconds, Servers, json_option, server_options
 from txgear.cli.base.output import json_text
 from txgear.cli.base.payloads import output_option, write_payload
 from txgear.cli.base.statuses import FAILED, MISUSED, CommandError
@@ -35,7 +35,7 @@ MOST_TEXT: Final = 1024 * 1024
 @click.option("--function", metavar="NAME", help="With --unique: of this function; by default of any.")
 @click.option(
     "--wait",
-    type=click.FloatRange(0),
+    type=Seconds(0),
     default=0.0,
     metavar="SECONDS",
     help="Wait for the end of the job, so long at the most.  [0]",

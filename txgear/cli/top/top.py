@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from txgear.cli.base.options import Servers, json_option, server_options
+from txgear.cli.base.options import Seconds, Servers, json_option, server_options
 from txgear.cli.base.output import is_terminal, write_json
 from txgear.cli.base.statuses import DONE, MISUSED, CommandError
 
@@ -55,7 +55,7 @@ VIEW_NAMES: Final = ("functions", "workers", "jobs", "dead")
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(SHORTEST, LONGEST),
+    type=Seconds(SHORTEST, LONGEST),
     default=INTERVAL,
     metavar="SECONDS",
     help=f"Between two looks.  [{INTERVAL:g}]",
