@@ -19,6 +19,8 @@ MINUTE: Final = 60.0
 """Seconds between two lines of one kind, once the burst is used up."""
 COMPLAINTS: Final = 20
 """The burst of each kind of complaint about peers: enough to see who they are."""
+MOST_LOGGED: Final = 100
+"""Acts of a kind from one address that are logged in a minute. More come from a program, and are counted."""
 MOST_KINDS: Final = 1000
 """
 Kinds that are told apart in a minute. Peers may cause any number; the others are told apart by their texts
@@ -102,6 +104,25 @@ class Notices:
         @param text: the format of the line, which is its kind as well.
         """
         self.emit(log, level, text, text, COMPLAINTS, **fields)
+
+    def acted(self, log: Logger, kind: str, peer: Peer, text: str, **fields: Any) -> None:
+        """
+        Log that a peer has done what operators do.
+
+        @param kind: what it was; those of one kind from one address are counted together.
+        @param text: the format of the line, which can name C{address} and C{whose} besides the fields.
+        """
+        address = peer.address
+        self.emit(
+            log,
+            LogLevel.info,
+            (kind, address),
+            text,
+            MOST_LOGGED,
+            address=address,
+            whose=whose(peer),
+            **fields,
+        )
 
     def _minute_over(self) -> None:
         self._timer = None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.operators import inspection
@@ -40,15 +40,11 @@ from txgear.security.audit import DONE
 from txgear.security.tokens import without_secrets
 from txgear.server import tasks
 from txgear.server.jobserver import JobServer
-from txgear.server.notices import whose
 
 OperatorCommand = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply"]
 
 MOST_SHOWN: Final = 400
 """Bytes of a command that the log shows: more than any has whose names are of use to a reader."""
-
-MOST_LOGGED: Final = 100
-"""Commands from one address that are logged in a minute. More come from a program, and are counted."""
 
 log = Logger()
 
@@ -80,15 +76,12 @@ def log_line(server: JobServer, peer: Peer, line: bytes, answer: bytes) -> None:
 
     @param line: the command.
     """
-    server.notices.emit(
+    server.notices.acted(
         log,
-        LogLevel.info,
-        ("command", peer.address),
+        "command",
+        peer,
         "{address} ({client_id}){whose}: {command}: {answer}",
-        burst=MOST_LOGGED,
-        address=peer.address,
         client_id=shown(peer.client_id).decode("utf-8"),
-        whose=whose(peer),
         command=for_line(without_secrets(line)[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode(
             "utf-8"
         ),
@@ -103,15 +96,12 @@ def note_submitted(server: JobServer, peer: Peer, job: Job, about: str) -> None:
     @param about: how it came to that.
     """
     server.audit.record(SUBMIT, DONE, peer, function=job.function.name, handle=job.handle, arguments=about)
-    server.notices.emit(
+    server.notices.acted(
         log,
-        LogLevel.info,
-        ("command", peer.address),
+        "command",
+        peer,
         "{address} ({client_id}){whose}: submit {handle}: {about}",
-        burst=MOST_LOGGED,
-        address=peer.address,
         client_id=shown(peer.client_id).decode("utf-8"),
-        whose=whose(peer),
         handle=shown(job.handle).decode("utf-8"),
         about=about,
     )

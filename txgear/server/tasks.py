@@ -8,9 +8,9 @@ twice: when it begins, with the filter, and when it has ended, with the counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
 from txgear.broker.ended.reviews import MOST_REVIEWED
 from txgear.broker.model import Peer, Reply
@@ -25,13 +25,9 @@ from txgear.protocol.packets import decimal
 from txgear.protocol.textlines import shown_word, text
 from txgear.security.audit import DONE
 from txgear.server import sharedtasks
-from txgear.server.notices import whose
 
 if TYPE_CHECKING:
     from txgear.server.jobserver import JobServer
-
-MOST_LOGGED: Final = 100
-"""Tasks from one address of which the log tells in a minute; the audit log has all of them."""
 
 log = Logger()
 
@@ -218,14 +214,11 @@ def _record(server: JobServer, task: BulkAct, *, ended: bool) -> None:
     elif order.preview:
         about["answer"] = "they are only counted"
     server.audit.record(order.act, DONE, task.asker, **about)
-    server.notices.emit(
+    server.notices.acted(
         log,
-        LogLevel.info,
-        ("task", task.asker.address),
+        "task",
+        task.asker,
         "{address}{whose}: task {number}, {act} {jobs}: {answer}",
-        burst=MOST_LOGGED,
-        address=task.asker.address,
-        whose=whose(task.asker),
         number=task.number,
         act=order.act,
         jobs=described(order),

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear.broker.model import Peer, Reply
@@ -24,8 +24,7 @@ from txgear.protocol.textlines import column, for_line, listing, row, shown, tex
 from txgear.security.audit import DONE
 from txgear.security.tokens import without_secrets
 from txgear.server.jobserver import JobServer
-from txgear.server.notices import whose
-from txgear.server.operatorcommands import MOST_LOGGED, MOST_SHOWN, wanted
+from txgear.server.operatorcommands import MOST_SHOWN, wanted
 
 DISCONNECT: Final = "disconnect"
 """What is done to a worker without a word to it."""
@@ -289,14 +288,11 @@ _NAMES: Final = frozenset(("address", "client_id", "id", "group", "host", "versi
 def _record(server: JobServer, peer: Peer, order: Order, outcome: Outcome) -> None:
     worker, answer = outcome.worker, outcome.answer
     server.audit.record(MANAGE, DONE, peer, worker=worker.name, arguments=order.told, answer=answer)
-    server.notices.emit(
+    server.notices.acted(
         log,
-        LogLevel.info,
-        ("command", peer.address),
+        "command",
+        peer,
         "{address}{whose}: worker {worker}: {word}: {answer}",
-        burst=MOST_LOGGED,
-        address=peer.address,
-        whose=whose(peer),
         worker=for_line(worker.name).decode("utf-8"),
         word=shown(without_secrets(order.told)[:MOST_SHOWN]).decode("utf-8"),
         answer=for_line(answer).decode("utf-8"),

@@ -4,13 +4,12 @@ What is done by the web is recorded, as what is done by text commands.
 
 from __future__ import annotations
 
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
 from txgear.protocol.textlines import for_line, text
 from txgear.security.audit import DONE, Detail
 from txgear.security.tokens import without_secrets
-from txgear.server.notices import whose
-from txgear.server.operatorcommands import MOST_LOGGED, MOST_SHOWN
+from txgear.server.operatorcommands import MOST_SHOWN
 from txgear.web.request import WebRequest
 
 log = Logger()
@@ -26,14 +25,11 @@ def record(request: WebRequest, act: str, **about: Detail) -> None:
     """
     server, peer = request.server, request.peer
     server.audit.record(act, DONE, peer, **about, request=request.id)
-    server.notices.emit(
+    server.notices.acted(
         log,
-        LogLevel.info,
-        ("command", peer.address),
+        "command",
+        peer,
         "{address} (web){whose}: {act}{about}",
-        burst=MOST_LOGGED,
-        address=peer.address,
-        whose=whose(peer),
         act=act,
         about="".join(f" {name}={_shown(value)}" for name, value in about.items() if value is not None),
     )

@@ -6,7 +6,9 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.server.notices import MOST_KINDS, Notices
+from txgear.broker.model import Peer
+from txgear.broker.tenants import Tenant
+from txgear.server.notices import MOST_KINDS, MOST_LOGGED, Notices
 from txgear.test.support.broker import BrokerFixture
 
 
@@ -41,6 +43,20 @@ class NoticesTests(SynchronousTestCase):
             self.notices.emit_once(self.log, LogLevel.warn, "other {number}", number=3)
         self.assertEqual([formatEvent(event) for event in events], ["number 1", "other 3"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_acts(self) -> None:
+        """Those of a kind from one address are counted together, whoever does them."""
+        one, other = Peer(1, "192.0.2.1"), Peer(2, "192.0.2.2")
+        other.tenant = Tenant("ops")
+        with capturedLogs() as events:
+            for _ in range(MOST_LOGGED + 1):
+                self.notices.acted(self.log, "command", one, "{address}{whose}: {what}", what="pause")
+            self.notices.acted(self.log, "task", one, "{address}{whose}: {what}", what="purge")
+            self.notices.acted(self.log, "command", other, "{address}{whose}: {what}", what="pause")
+        said = [formatEvent(event) for event in events]
+        self.assertEqual(said[: MOST_LOGGED + 1], ["192.0.2.1: pause"] * MOST_LOGGED + ["192.0.2.1: purge"])
+        self.assertEqual(said[MOST_LOGGED + 1 :], ["192.0.2.2, identity ops: pause"])
+        self.assertEqual({event["log_level"] for event in events}, {LogLevel.info})
 
     def test_a_damaged_row(self) -> None:
         with capturedLogs() as events:

@@ -13,7 +13,7 @@ from txgear.broker.tenants import Tenant
 from txgear.protocol.constants import SET_CLIENT_ID
 from txgear.protocol.packets import request
 from txgear.security.audit import AuditLog
-from txgear.server import operatorcommands
+from txgear.server.notices import MOST_LOGGED
 from txgear.test.support.textcommands import AdminTestCase
 
 
@@ -49,7 +49,7 @@ class NoteTests(AdminTestCase):
 
     def test_a_flood_is_counted(self) -> None:
         said = self.noted(*[b"maxqueue f 1"] * 250)
-        self.assertEqual(len(said), operatorcommands.MOST_LOGGED)
+        self.assertEqual(len(said), MOST_LOGGED)
         with capturedLogs() as events:
             self.fixture.clock.advance(60)
         self.assertEqual(
@@ -128,6 +128,6 @@ class AuditTests(AdminTestCase):
             self.assertEqual(self.audited(line), [])
 
     def test_a_flood_of_acts_is_there_in_full(self) -> None:
-        for _ in range(2 * operatorcommands.MOST_LOGGED):
+        for _ in range(2 * MOST_LOGGED):
             self.operator.ask(b"maxqueue f 1\n")
-        self.assertEqual(len(self.path.read_text().splitlines()), 2 * operatorcommands.MOST_LOGGED)
+        self.assertEqual(len(self.path.read_text().splitlines()), 2 * MOST_LOGGED)
