@@ -34,7 +34,7 @@ from hostile import (
     wait_until_written,
 )
 from processes import Server, Servers, wait_until
-from txgear.test.stores.test_sqlite import damage
+from txgear.test.stores.test_sqlite_damage import damage
 from wirepeer import P, packet
 
 pytestmark = [pytest.mark.txgear_only, pytest.mark.alone]
