@@ -96,7 +96,7 @@ def test_thresholds(check: Checks, server: Server, function: str) -> None:
     job = worker.grab_soon()
     assert server.status(function) == (3, 1, 1)
     for words, status, text in (
-        ([], OK, "2 queued, 1 running, 1 workers, 1 function"),
+        ([], OK, "2 queued, 1 running, 1 worker, 1 function"),
         (["-w", "2"], OK, "2 queued"),
         (["-w", "1"], WARNING, f"{function} has queued 2 (1)"),
         (["-w", "1", "-c", "1"], CRITICAL, f"{function} has queued 2 (1)"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
+from txgear.broker.words import number
 from txgear.cli.base.api import ROOT, path_of
 from txgear.cli.base.output import printable, write_json
 from txgear.cli.base.statuses import DENIED, UNREACHABLE, CommandError
@@ -207,9 +208,8 @@ class Report:
         if len(functions) <= MOST_FUNCTIONS:
             for function in functions:
                 self.figures += wanted.rules.figures_of(function, label)
-        count = f"{len(functions)} function{'' if len(functions) == 1 else 's'}"
-        sum_of = ", ".join(f"{found[each]} {each}" for each in ("queued", "running", "workers"))
-        self.said.append(f"{prefix}{sum_of}, {count}")
+        workers, count = number(int(found["workers"]), "worker"), number(len(functions), "function")
+        self.said.append(f"{prefix}{found['queued']} queued, {found['running']} running, {workers}, {count}")
         for function in functions:
             facts = [
                 f"{each} {shown(each, known)}"

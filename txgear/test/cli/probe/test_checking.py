@@ -109,6 +109,10 @@ class LookTests(SynchronousTestCase):
             [Problem(CRITICAL, "there is no function c"), Problem(WARNING, "there is no function a")],
         )
 
+    def test_one_is_no_plural(self) -> None:
+        report = look(FakeApi(function("f", queued=2, running=1, workers=1)))
+        self.assertEqual(report.said[0], "2 queued, 1 running, 1 worker, 1 function")
+
     def test_many_functions_have_sums_only(self) -> None:
         report = look(FakeApi(*(function(f"f{n}", queued=1) for n in range(MOST_FUNCTIONS + 1))))
         self.assertIn(f"'queued'={MOST_FUNCTIONS + 1};;;0", report.figures)
