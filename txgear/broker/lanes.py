@@ -372,6 +372,11 @@ class Lanes(Generic[T]):
         """As L{Overflow.may_spare}, of an item that is PAGED."""
         return self.overflow[item.priority].may_spare(item)
 
+    def last(self, priority: int, owner: Tenant | None) -> T | None:
+        """As L{Overflow.last}, of a lane that may be empty."""
+        overflow = self.overflow.get(priority)
+        return None if overflow is None else overflow.last()
+
     def may_pass_by(self, item: T) -> bool:
         """As L{Overflow.may_pass_by}."""
         overflow = self.overflow.get(item.priority)

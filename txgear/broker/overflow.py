@@ -135,8 +135,14 @@ class Overflow(Generic[T]):
         """
         if item in self._beyond:
             return True
-        items = self.items
-        return bool(items) and items[-1] is item and item not in self._stale and self.first() is not item
+        return self.last() is item and self.first() is not item
+
+    def last(self) -> T | None:
+        """The last item before all rows; C{None} as well where that came again, as its entries look alike."""
+        items, stale = self.items, self._stale
+        while items and items[-1].state != PAGED and items[-1] not in stale:
+            items.pop()
+        return items[-1] if items and items[-1] not in stale else None
 
     def may_pass_by(self, place: int) -> bool:
         """The same of one that is about to come."""

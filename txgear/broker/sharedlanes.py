@@ -416,6 +416,11 @@ class SharedLanes(Generic[T]):
         """As L{Lanes.may_spare}."""
         return self.parties[item.tenant].lanes.may_spare(item)
 
+    def last(self, priority: int, owner: Tenant | None) -> T | None:
+        """As L{Lanes.last}."""
+        party = self.parties.get(owner)
+        return None if party is None else party.lanes.last(priority, owner)
+
     def may_pass_by(self, item: T) -> bool:
         """As L{Lanes.may_pass_by}."""
         party = self.parties.get(item.tenant)

@@ -25,6 +25,7 @@ from txgear.broker.records import WAITING, ByNumber, InLane, Lane
 from txgear.broker.rows.gone import Gone
 from txgear.broker.rows.passage import Passage
 from txgear.broker.rows.revival import Revival
+from txgear.broker.rows.tails import Tails
 from txgear.broker.rows.together import Together
 from txgear.broker.rows.wakings import AHEAD, Wakings
 from txgear.broker.rows.written import Written
@@ -82,6 +83,7 @@ class Stock:
         "_passage",
         "_revival",
         "_table",
+        "_tails",
         "_tenants",
         "_timers",
         "_waiting",
@@ -126,6 +128,7 @@ class Stock:
         self._kept: list[Job] = []
         self._written = Written(table, archive, timers, journal, self.settle, self._settle_ended)
         self.written = self._written.add
+        self._tails = Tails(timers, self.settle)
         self.met: Callable[[Job, Job, float], None]
         archive.load_all = self.load_all
         if pager is not None:
@@ -263,6 +266,8 @@ class Stock:
         if job.state == PAGED:
             lanes = job.function.lanes
             if (pager.crowded or lanes.has_rows(job.priority, job.tenant)) and lanes.may_spare(job):
+                if lanes.last(job.priority, job.tenant) is job:
+                    self._tails.spared(job, now)
                 pager.drop(job)
                 self._passage.let_go(job, now)
                 self._forget((job,))
@@ -458,12 +463,13 @@ class Stock:
         @return: when to go on, by the server's time; infinite for not at all.
         """
         self._written.work(now)
+        self._tails.work(now)
         if self._kept:
             kept, self._kept = self._kept, []
             for job in sorted(kept, key=_place, reverse=True):
                 self.release(job, now)
             self._advance_all(kept, now)
-        return now if self._written else inf
+        return now if self._written or self._tails else inf
 
     def peek(self, question: Question, look: Look) -> None:
         """

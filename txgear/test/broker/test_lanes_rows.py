@@ -154,9 +154,11 @@ class RowsTests(SynchronousTestCase):
 
     def test_which_can_become_rows(self) -> None:
         self.assertTrue(self.lanes.may_pass_by(self.job(1)))
+        self.assertIsNone(self.lanes.last(NORMAL, None))
         one, two = self.job(2), self.job(3)
         for job in (one, two):
             self.lanes.append_overflow(job)
+        self.assertIs(self.lanes.last(NORMAL, None), two)
         self.assertEqual([self.lanes.may_spare(job) for job in (one, two)], [False, True])
         self.assertEqual([self.lanes.may_pass_by(self.job(place)) for place in (1, 4)], [False, True])
 

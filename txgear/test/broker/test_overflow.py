@@ -199,6 +199,21 @@ class RowsTests(OverflowTestCase):
         self.overflow.append(jobs[1])
         self.assertFalse(self.overflow.may_spare(jobs[1]))
 
+        self.overflow.remove(jobs[2])
+        self.assertIsNone(self.overflow.last())
+
+    def test_which_is_the_last(self) -> None:
+        """What has left from among the others is not."""
+        self.assertIsNone(self.overflow.last())
+        one, two, three, four = self.add(1, 2, 3, 4)
+        self.assertIs(self.overflow.last(), four)
+        for job in (three, two, four):
+            self.overflow.remove(job)
+            job.state = DONE
+        self.assertIs(self.overflow.last(), one)
+        self.overflow.remove(one)
+        self.assertIsNone(self.overflow.last())
+
     def test_one_that_is_about_to_come(self) -> None:
         self.assertTrue(self.overflow.may_pass_by(1))
         self.add(5)

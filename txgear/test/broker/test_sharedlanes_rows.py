@@ -74,6 +74,7 @@ class RowsTests(SharedLanesTestCase):
         early = self.job(self.a)
         jobs = [self.page(self.a), self.page(self.a)]
         self.assertEqual([self.lanes.may_spare(job) for job in jobs], [False, True])
+        self.assertEqual([self.lanes.last(NORMAL, owner) for owner in (self.a, self.b)], [jobs[1], None])
         self.assertEqual([self.lanes.may_pass_by(job) for job in (early, self.job(self.a))], [False, True])
 
     def test_which_can_follow_rows(self) -> None:
