@@ -266,7 +266,7 @@ class Stock:
         if job.state == PAGED:
             lanes = job.function.lanes
             if (pager.crowded or lanes.has_rows(job.priority, job.tenant)) and lanes.may_spare(job):
-                if lanes.last(job.priority, job.tenant) is job:
+                if pager.crowded and lanes.last(job.priority, job.tenant) is job:
                     self._tails.spared(job, now)
                 pager.drop(job)
                 self._passage.let_go(job, now)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from txgear.broker.states import NEW
-
 if TYPE_CHECKING:
     from txgear.broker.model import Function, Job
     from txgear.broker.tenants import Tenant
@@ -31,7 +29,7 @@ class Tails:
 
     def __init__(self, timers: Timers, settle: Callable[[Job, float], None]) -> None:
         """
-        @param settle: has a job become a row if it may; it calls L{spared} then.
+        @param settle: has a job become a row if it may, and calls L{spared} if so.
         """
         self._timers = timers
         self._settle = settle
@@ -42,7 +40,7 @@ class Tails:
         return len(self._lanes)
 
     def spared(self, job: Job, now: float) -> None:
-        """This was the last one of its lane, and is not in memory any more."""
+        """This was the last one of its lane, and becomes a row as there is no room."""
         self._lanes[job.function, job.priority, job.tenant] = None
         self._timers.call_at(now)
 
@@ -56,7 +54,8 @@ class Tails:
                     self._timers.call_at(now)
                     return
                 left -= 1
+                del self._lanes[lane]
                 self._settle(job, now)
-                if job.state != NEW:
+                if lane not in self._lanes:
                     break
-            del self._lanes[lane]
+            self._lanes.pop(lane, None)

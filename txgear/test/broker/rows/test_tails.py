@@ -5,6 +5,7 @@ from __future__ import annotations
 from txgear.broker.model import Job
 from txgear.broker.paging import JOB_BYTES
 from txgear.broker.rows.tails import SETTLED, Tails
+from txgear.broker.states import NEW
 from txgear.test.support.broker import DurableBrokerTestCase
 
 
@@ -15,10 +16,13 @@ class TailsTests(DurableBrokerTestCase):
         super().setUp()
         self.tails = Tails(self.broker.timers, self.settle)
         self.looked: list[Job] = []
+        self.crowded = True
 
     def settle(self, job: Job, now: float) -> None:
         self.looked.append(job)
         self.broker.stock.settle(job, now)
+        if job.state == NEW and self.crowded:
+            self.tails.spared(job, now)
 
     def paged(self, count: int) -> list[Job]:
         """So many behind one that has room; nobody waits for them any more."""
@@ -47,6 +51,12 @@ class TailsTests(DurableBrokerTestCase):
         self.assertEqual(self.work(), [jobs[3], jobs[2]])
         self.assertEqual(len(self.tails), 0)
 
+    def test_until_there_is_room(self) -> None:
+        jobs = self.paged(4)
+        self.crowded = False
+        self.tails.spared(jobs[0], self.fixture.now)
+        self.assertEqual((self.work(), len(self.tails)), ([jobs[3]], 0))
+
     def test_nothing_is_left_of_a_lane(self) -> None:
         (job,) = self.paged(1)
         self.fixture.cancel(job)
@@ -73,3 +83,15 @@ class TailsTests(DurableBrokerTestCase):
         self.fixture.pass_time(0)
         self.assertEqual(sorted(self.broker.table.jobs), [1, numbers[0]])
         self.broker.stock.check()
+
+
+class RoomTests(DurableBrokerTestCase):
+    queue_memory = 5 * JOB_BYTES
+
+    def test_those_for_which_there_is_room_stay(self) -> None:
+        jobs = self.fixture.store_waited_for(*[b"four"] * 9)
+        for job in jobs:
+            job.clients = ()
+        self.broker.store_events.written([jobs[8].number], self.fixture.now)
+        self.fixture.pass_time(0)
+        self.assertEqual(sorted(self.broker.table.jobs), [1, 2, 3, 4])
