@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 from txgear.broker.model import AskedReply, Job, Peer, Reply
-from txgear.broker.records import JobRecord, JobUpdate
+from txgear.broker.records import ByKey, JobRecord, JobUpdate
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, QUEUED, RUNNING, STORING
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 from txgear.protocol.constants import ERROR, HIGH, JOB_CREATED, LOW, WORK_COMPLETE, WORK_FAIL
@@ -197,6 +197,28 @@ class AskedTests(DurableBrokerTestCase):
             self.assertEqual((told, self.journal.deleted), ([(CANCELLED, b"", b"", True)], []))
             # It was never counted.
             job.function.counts.submitted -= 1
+
+
+class TurnedAwayTests(DurableBrokerTestCase):
+    """A job of which the store does not say whether it is a new one. There is no room for any in memory."""
+
+    queue_memory = 0
+
+    def test_it_is_as_if_it_had_been_refused_when_it_came(self) -> None:
+        for _ in range(3):
+            self.fixture.submit(None, workload=b"work")
+            self.fixture.commit()
+        self.journal.hide(b"u")
+        job = self.fixture.submit(None, unique=b"u", workload=b"work")
+        reply, counts = job.reply, job.function.counts
+        assert reply is not None
+        self.journal.unavailable = "The store is away"
+        asking = next(asking for asking in self.journal.asking if isinstance(asking.question, ByKey))
+        asking.done(None, {}, self.fixture.now)
+        self.journal.asking.remove(asking)
+        self.assertEqual((reply.packet, job.reply), ((ERROR, b"QUEUE_ERROR", b"The store is away"), None))
+        self.assert_gone(job)
+        self.assertEqual((counts.submitted, counts.failed, counts.refused), (3, {}, {STORE_UNAVAILABLE: 1}))
 
 
 class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
