@@ -359,28 +359,6 @@ def test_a_table_that_somebody_else_holds(store: SqlStore, database: Database) -
     assert store.known([1, 2]) == {1, 2}
 
 
-def test_a_server_that_is_gone_in_the_middle_of_a_transaction(store: SqlStore, database: Database) -> None:
-    """What it has locked is free soon, however long the database believes in its connection."""
-    filled(store)
-    change = "UPDATE txgear_jobs SET retries = retries + 1 WHERE number = 1"
-    driver: Any = store._driver_connection()
-    driver.cursor().execute(change)
-    with contextlib.closing(database._connect(database.database)) as other, other.cursor() as cursor:
-        if isinstance(database, Postgres):
-            cursor.execute("SET lock_timeout = '5s'")
-        else:
-            cursor.execute("SET SESSION innodb_lock_wait_timeout = 5")
-        before = time.monotonic()
-        cursor.execute(change)
-        assert time.monotonic() - before < 3
-        other.rollback()
-    with pytest.raises(StoreUnavailable):
-        store.write(deleting([1]))
-    store.open()
-    store.write(deleting([1]))
-    assert store.known([1, 2]) == {2}
-
-
 class Cable:
     """
     The way to a server, which can be cut so that neither end hears of it.

@@ -307,10 +307,6 @@ class MySQL(ServerDialect):
             "SET SESSION innodb_lock_wait_timeout = %s, lock_wait_timeout = %s, wait_timeout = %s",
             (seconds, seconds, IDLE_SECONDS),
         )
-        if getattr(connection.dialect, "is_mariadb", False):
-            # What a server has locked that is cut off in the middle of a transaction is not to keep others
-            # waiting. MySQL has nothing like it.
-            connection.exec_driver_sql("SET SESSION idle_transaction_timeout = %s", (seconds,))
         packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
         if packet < LEAST_PACKET:
             raise StoreUnusable(f"its max_allowed_packet is {packet}: set it to {LEAST_PACKET} or more")

@@ -74,8 +74,6 @@ standby, or a primary that is not to be written at present.
 
 SETTINGS: Final = (
     "SELECT set_config('lock_timeout', %s, {local}), set_config('statement_timeout', %s, {local}),"
-    # What a server has locked that is cut off in the middle of a transaction is not to keep others waiting.
-    " set_config('idle_in_transaction_session_timeout', %s, {local}),"
     # Only a warning says that a COMMIT was not waited for.
     " set_config('client_min_messages', 'warning', {local}),"
     # With it off, a job that was answered could be lost. Stronger values are the operator's choice.
@@ -263,9 +261,8 @@ class PostgreSQL(ServerDialect):
         if not self.is_pooled:
             connection.exec_driver_sql(SETTINGS.format(local="false"), self._timeouts())
 
-    def _timeouts(self) -> tuple[str, str, str]:
-        own = f"{ceil(self.timeout * 1000)}ms"
-        return own, f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms", own
+    def _timeouts(self) -> tuple[str, str]:
+        return f"{ceil(self.timeout * 1000)}ms", f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms"
 
     # Who else is there
 
