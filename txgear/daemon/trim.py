@@ -43,10 +43,13 @@ M_MMAP_THRESHOLD: Final = -3
 """Names of glibc's C{malloc.h}."""
 LARGE: Final = 32 * 1024 * 1024
 """Bytes of a block up to which it comes from the memory that is kept; glibc takes no more."""
-MANY: Final = 50_000
-"""Objects that may make cycles from which on no look at them is worth it: that takes 20 ms."""
 KEPT: Final = 2 * LARGE
 """Bytes that are kept at the end of that memory; as glibc has it for such blocks."""
+MANY: Final = 50_000
+"""
+Objects that may make cycles from which on no look at them is worth it: that takes 20 ms. What was frozen at
+the start of the process is not any more then.
+"""
 
 
 def resident() -> int:
