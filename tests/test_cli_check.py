@@ -161,8 +161,8 @@ def test_paused(check: Checks, server: Server, function: str) -> None:
 def test_a_worker_has_to_answer(check: Checks, server: Server, function: str) -> None:
     """What it is sent is what was said, and no job is left."""
     for words, answer, status, text in (
-        (["-s", "ping", "-e", "pong"], b"pong!", OK, f"{function} answers 'pong!'"),
-        (["-s", "ping", "-e", "pong"], b"ping", CRITICAL, f"{function} answers 'ping', and not 'pong'"),
+        (["-s", "ping", "-e", "pong"], b"pong!\n", OK, f"{function} answers: pong!"),
+        (["-s", "ping", "-e", "pong"], b"ping", CRITICAL, f"{function} answers: ping (expected: pong)"),
         (["-s", "ping"], b"1:worker is slow", WARNING, "worker is slow"),
     ):
         thread, seen = answering(server, function, answer)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from txgear.broker.records import JobRecord, NewJob
 from txgear.broker.uniques import key_of
+from txgear.cli.base.output import printable
 from txgear.cli.care.gearmandtable import Row
 from txgear.errors import StoreRefused
 from txgear.protocol.constants import MAX_FUNCTION, MAX_UNIQUE, NORMAL, PRIORITIES
@@ -123,7 +124,7 @@ def shown(name: bytes | None) -> str:
     """A name for a person to read, cut where it is long."""
     if name is None:
         return "NULL"
-    text = repr(name.decode("utf-8", "backslashreplace"))
+    text = f"'{printable(name.decode('utf-8', 'backslashreplace'))}'"
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}...'"
 
 

@@ -127,23 +127,29 @@ class Job:
                 raise
             exception = error.details.get("exception") or {}
             why = exception.get("text") or exception.get("base64")
-            return CRITICAL, f"{self.function} failed{f': {why}' if why else ''}", ""
+            return CRITICAL, f"{self.function} failed{f': {told(why)}' if why else ''}", ""
         if self.background:
             return OK, f"a job of {self.function} is taken", ""
         return self.judged(answer.decode("utf-8", "backslashreplace"))
 
     def judged(self, answer: str) -> tuple[int, str, str]:
         """What an answer says; see L{send}."""
+        said = f"{self.function} answers: {told(answer)}"
         if self.expected is not None:
             if self.expected in answer:
-                return OK, f"{self.function} answers {answer!r}", ""
-            return CRITICAL, f"{self.function} answers {answer!r}, and not {self.expected!r}", ""
+                return OK, said, ""
+            return CRITICAL, f"{said} (expected: {told(self.expected)})", ""
         # So do the workers of mod_gearman: their status, a colon, and a plugin's own line.
         if answer[:1] in ("0", "1", "2", "3") and answer[1:2] == ":":
             line = (answer[2:].splitlines() or [""])[0]
             text, _, figures = line.partition("|")
             return int(answer[0]), text.strip(), printable(figures.strip()).replace("|", "_")
-        return OK, f"{self.function} answers {answer!r}", ""
+        return OK, said, ""
+
+
+def told(text: str) -> str:
+    """What a worker says, in the one line that a monitoring system shows: its lines with a blank between."""
+    return " ".join(text.split()) or "nothing"
 
 
 def readiness(api: Api) -> dict[str, Any]:

@@ -303,7 +303,7 @@ class ReportTests(SynchronousTestCase):
                 "2 already taken over before",
                 "1 of unknown priority, which is normal now",
                 "5 not taken, too long: function and unique 'f' 'u0', 'f' 'u1', 'f' 'u2', ...",
-                r"1 not taken, there is no function: function and unique NULL '\\xff\n'",
+                r"1 not taken, there is no function: function and unique NULL '\xff\x0a'",
             ],
         )
 
@@ -311,3 +311,8 @@ class ReportTests(SynchronousTestCase):
         """A name that fills the screen is cut."""
         self.assertLess(len(shown(b"x" * 8000)), 60)
         self.assertTrue(shown(b"x" * 8000).endswith("...'"))
+
+    def test_a_name_of_quotes(self) -> None:
+        """It is as it was written; what is no text, or another line, is escaped once."""
+        self.assertEqual(shown(b"it's"), "'it's'")
+        self.assertEqual(shown("é\n".encode() + b"\xff"), r"'é\x0a\xff'")

@@ -157,7 +157,7 @@ class JobTests(SynchronousTestCase):
 
     def test_it_is_one_that_nobody_keeps(self) -> None:
         api = FakeApi()
-        self.assertEqual(self.send(api), (OK, "f answers 'pong'", ""))
+        self.assertEqual(self.send(api), (OK, "f answers: pong", ""))
         self.assertEqual(
             api.asked,
             [
@@ -174,7 +174,7 @@ class JobTests(SynchronousTestCase):
     def test_what_is_expected_stands_in_it(self) -> None:
         api = FakeApi()
         self.assertEqual(self.send(api, "on")[0], OK)
-        self.assertEqual(self.send(api, "off"), (CRITICAL, "f answers 'pong', and not 'off'", ""))
+        self.assertEqual(self.send(api, "off"), (CRITICAL, "f answers: pong (expected: off)", ""))
 
     def test_a_plugin_as_the_worker(self) -> None:
         """What mod_gearman's workers answer; but not where something is expected."""
@@ -183,9 +183,19 @@ class JobTests(SynchronousTestCase):
         self.assertEqual(self.send(api), (CRITICAL, "worker is ill", "jobs=1c"))
         self.assertEqual(self.send(api, "ill")[0], OK)
         api.answer = (b"7:x",)
-        self.assertEqual(self.send(api), (OK, "f answers '7:x'", ""))
+        self.assertEqual(self.send(api), (OK, "f answers: 7:x", ""))
         api.answer = (b"0:",)
         self.assertEqual(self.send(api), (OK, "", ""))
+
+    def test_it_is_told_in_one_line(self) -> None:
+        """As people read it, without the quotes and the escapes of a programming language."""
+        api = FakeApi()
+        api.answer = (b"it's up\n",)
+        self.assertEqual(self.send(api), (OK, "f answers: it's up", ""))
+        api.answer = (b"one\r\n\ttwo\n\n",)
+        self.assertEqual(self.send(api, "a\nb"), (CRITICAL, "f answers: one two (expected: a b)", ""))
+        api.answer = (b"\n",)
+        self.assertEqual(self.send(api), (OK, "f answers: nothing", ""))
 
     def test_a_long_answer_is_cut(self) -> None:
         api = FakeApi()
