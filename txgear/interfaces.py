@@ -257,7 +257,7 @@ class IJobStore(Interface):
         @param after: one of them, or -1 for the beginning.
         @param limit: how many at the most; fewer only if there are no more.
         @return: numbers in growing order, below 2**63, of which those of C{limit} follow each other; their
-            last bits are what L{hash_of<txgear.broker.uniques.hash_of>} makes of the keys.
+            last bits are what L{hash_of<txgear.broker.keys.hash_of>} makes of the keys.
         """
 
     def write(batch: Batch) -> None:

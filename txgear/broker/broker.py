@@ -25,6 +25,7 @@ from txgear.broker.ended.archive import Archive
 from txgear.broker.expiry import set_expiry
 from txgear.broker.functions import Functions
 from txgear.broker.history import History, check_settings
+from txgear.broker.keys import key_of
 from txgear.broker.life.absences import Absences
 from txgear.broker.life.departures import Departures
 from txgear.broker.life.draining import Draining
@@ -44,7 +45,6 @@ from txgear.broker.soundness import check_functions, check_statistics, check_ten
 from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenants
 from txgear.broker.timers import Timers
-from txgear.broker.uniques import key_of
 from txgear.errors import (
     DRAINING,
     STORE_UNAVAILABLE,
@@ -64,10 +64,10 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import Data
 
 if TYPE_CHECKING:
+    from txgear.broker.keys import Key
     from txgear.broker.model import Peer
     from txgear.broker.ports import Journal, Outbox
     from txgear.broker.tenants import Tenant
-    from txgear.broker.uniques import Key
     from txgear.protocol.traces import Trace
 
 MOST_AWAITED: Final = 250_000
@@ -169,7 +169,7 @@ class Broker:
         self.dispatcher = dispatcher = Dispatcher(functions, self.sleepers, timers, pager, rules.wakeups)
         self.tenants = tenants = Tenants(dispatcher.quotas_changed)
         self.persistence = persistence = Persistence(journal, pager, rules.prefix, timers)
-        self.archive = archive = Archive(persistence, functions, timers, table.put_last)
+        self.archive = archive = Archive(persistence, functions, timers, table)
         self.stock = stock = Stock(table, functions, tenants, dispatcher, archive, timers, pager, journal)
         self.lifecycle = lifecycle = Lifecycle(
             table, functions, dispatcher, archive, persistence, timers, outbox, stock, rules.retries, chance
@@ -571,6 +571,7 @@ class Broker:
         jobs, functions = self.table.jobs.values(), self.functions.by_name.values()
         for owner in (self.table, self.dispatcher, self.archive, self.stock, self.lookups, self.lifecycle):
             owner.check()
+        self.table.uniques.check()
         if not self.halted:
             self.absences.check(self.peers, jobs)
         self.sleepers.check(list(self.peers))

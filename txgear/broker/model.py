@@ -20,10 +20,10 @@ from txgear.protocol.textlines import text
 if TYPE_CHECKING:
     from txgear.broker.about import About
     from txgear.broker.history import History
+    from txgear.broker.keys import Key
     from txgear.broker.limits import Throttle
     from txgear.broker.quickacks import QuickAcks
     from txgear.broker.tenants import Tenant
-    from txgear.broker.uniques import Key
     from txgear.policies import Policy
     from txgear.protocol.packets import Data
 

@@ -17,12 +17,12 @@ from txgear.broker.states import DEAD
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 
 if TYPE_CHECKING:
+    from txgear.broker.keys import Key
     from txgear.broker.model import Job
     from txgear.broker.paging import Pager
     from txgear.broker.ports import Journal
     from txgear.broker.records import StoredValue
     from txgear.broker.timers import Timers
-    from txgear.broker.uniques import Key
 
 
 def _life_of(job: Job) -> bytes | None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from txgear.broker.keys import Key
     from txgear.broker.model import Job, Peer, Reply
     from txgear.broker.records import JobChange, JobRecord, JobUpdate, Naming, Question, StoredValue
-    from txgear.broker.uniques import Key
     from txgear.protocol.packets import Data
 
 

@@ -230,7 +230,7 @@ class ByNumber(NamedTuple):
 
 class ByKey(NamedTuple):
     """
-    The jobs that others may join by these keys, of whatever function; see L{txgear.broker.uniques.key_of}. Of
+    The jobs that others may join by these keys, of whatever function; see L{txgear.broker.keys.key_of}. Of
     those that have ended, which may be any number, two of each function: the last one that is done, and
     the last one that is not.
     """
@@ -435,7 +435,7 @@ class Naming(NamedTuple):
 
     @ivar number: the job's number.
     @ivar function: the name of its function.
-    @ivar key: see L{txgear.broker.uniques.key_of}; C{None} where its name is free for others.
+    @ivar key: see L{txgear.broker.keys.key_of}; C{None} where its name is free for others.
     """
 
     number: int

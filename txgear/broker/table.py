@@ -14,8 +14,8 @@ from txgear.protocol.constants import MAX_HANDLE
 
 if TYPE_CHECKING:
     from txgear.broker.history import History
-    from txgear.broker.model import Job
-    from txgear.broker.uniques import Key
+    from txgear.broker.keys import Key
+    from txgear.broker.model import Function, Job
 
 MAX_PREFIX: Final = MAX_HANDLE - 19
 """Bytes of a handle's prefix: a colon and 18 digits must fit behind it, whatever the number."""
@@ -69,7 +69,7 @@ class JobTable:
     @ivar rows: how many there are that are not; see L{txgear.broker.rows.stock.Stock}.
     @ivar histories: how many of those in memory have a history, which takes as much memory as they do.
     @ivar moved: those in memory whose places are not their numbers, by place.
-    @ivar uniques: those that others may join.
+    @ivar uniques: those that others may join, and those that have ended and are kept.
     @ivar naming: what handles of new jobs look like, with C{%d} for the number.
     @ivar prefix: what these start with.
     @ivar last_number: the last number, or place, that was given out.
@@ -101,7 +101,7 @@ class JobTable:
         self.moved: dict[int, Job] = {}
         self.rows = 0
         self.histories = 0
-        self.uniques: Uniques[Job] = Uniques()
+        self.uniques = Uniques()
         self.prefix = prefix
         self.naming = naming_of(prefix)
         self.last_number = 0
@@ -115,7 +115,7 @@ class JobTable:
 
     def let_go(self, jobs: Sequence[Job]) -> None:
         """Jobs are not in memory any more; they are counted as before, with their functions and tenants."""
-        there, named = self.jobs, self.uniques.jobs
+        there, forget = self.jobs, self.uniques.remove
         for job in jobs:
             del there[job.number]
             if job.place != job.number:
@@ -123,11 +123,7 @@ class JobTable:
             if (history := job.history) is not None:
                 self._discount(history)
             if (key := job.key) is not None:
-                if named[key] is job:
-                    # As nearly always, and one call less.
-                    del named[key]
-                else:
-                    self.uniques.remove(key, job)
+                forget(key, job)
         self.rows += len(jobs)
         self._grow_apart()
 
@@ -222,6 +218,16 @@ class JobTable:
         if len(self.jobs) > LONG:
             self.uniques.grow_apart()
 
+    def move(self, job: Job, function: Function) -> None:
+        """A job is one of another function from now on, of which no other has its key."""
+        job.function.bytes -= job.size
+        function.bytes += job.size
+        if job.key is not None:
+            self.uniques.remove(job.key, job)
+        job.function = function
+        if job.key is not None:
+            self.uniques.add(job.key, job)
+
     def correct(self, job: Job, key: Key | None, size: int) -> None:
         """
         A job has got another workload.
@@ -240,8 +246,12 @@ class JobTable:
             if key is not None:
                 self.uniques.add(key, job)
 
-    def remove(self, job: Job) -> None:
-        """The job is over, or not here any more; no client waits for it now."""
+    def remove(self, job: Job, kept: bool = False) -> None:
+        """
+        The job is over, or not here any more; no client waits for it now.
+
+        @param kept: whether it has ended and is kept, so that it is still found by its unique.
+        """
         jobs = self.jobs
         del jobs[job.number]
         if job.place != job.number:
@@ -252,16 +262,17 @@ class JobTable:
         if (tenant := job.tenant) is not None:
             tenant.queued -= 1
             tenant.bytes -= job.size
-        known = self.uniques.jobs
-        if (key := job.key) is not None:
-            if known[key] is job:
-                del known[key]
+        if not kept and (key := job.key) is not None:
+            uniques = self.uniques
+            # As there, which is one call more on the way of each job.
+            if uniques.jobs[key] is job and not uniques.older:
+                del uniques.jobs[key]
             else:
-                self.uniques.remove(key, job)
+                uniques.remove(key, job)
         if not jobs:
             # Otherwise they keep what they took when the queue was as long as it ever was: 140 bytes a job.
             jobs.clear()
-            known.clear()
+            self.uniques.shrink()
             self.moved.clear()
         # As in part_all, which is one call more on the way of each job.
         if job.clients:
@@ -336,7 +347,8 @@ class JobTable:
                 assert self.uniques.find(job.function, job.key) is job, job
             for client in job.clients:
                 assert job in client.attached, (job, client)
-        assert len(self.uniques) == named, (len(self.uniques), named)
+        found = [job for job in self.uniques if not job.ended]
+        assert len(found) == named, (found, named)
         for job in self.jobs.values():
             # What is not in memory is counted as well.
             missing = job.function.bytes - sizes[job.function]

@@ -1,82 +1,21 @@
 """
-Which submit is the same job.
+Jobs by their uniques: those that others may join, and those that have ended and are kept.
 
-Two submits mean one job when they name the same function and the same unique.
-An empty unique never joins anything; the unique C{-} stands for the workload.
+One that ends stays where it was found: to be put elsewhere it would take two more looks at memory that is in
+no cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from hashlib import blake2b
-from struct import Struct, unpack
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
-from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
-from txgear.protocol.packets import Data, Pieces
+from txgear.broker.states import DONE
 
-Key: TypeAlias = bytes | int
-"""A unique as sent, or for C{-} the workload's digest: a number, so that no unique equals it."""
-
-
-class Item(Protocol):
-    """What may have a unique: a job."""
-
-    @property
-    def function(self) -> object:
-        """Whose uniques it shares."""
-
-    @property
-    def number(self) -> int:
-        """Its place in the order in which they came."""
-
-
-T = TypeVar("T", bound=Item)
-
-
-def key_of(unique: bytes, workload: Data) -> Key | None:
-    """
-    What a submit is compared by, or C{None} when it is a job of its own.
-
-    As in the reference, C{-} with an empty workload joins nothing.
-    """
-    if unique != UNIQUE_FROM_WORKLOAD:
-        return unique or None
-    if not workload:
-        return None
-    digest = blake2b(digest_size=16)
-    for chunk in workload.chunks if isinstance(workload, Pieces) else (workload,):
-        digest.update(chunk)
-    return int.from_bytes(digest.digest(), "big")
-
-
-HASH_BITS: Final = 41
-"""Bits of what stands for a key in a store and in memory: of ten million keys hardly two are alike."""
-
-
-# A copy takes a third of what it takes to make another one.
-_UNUSED: Final = blake2b(digest_size=8)
-_number: Final = Struct(">Q").unpack
-
-
-def hash_of(key: Key) -> int:
-    """What stands for a key where that itself would be too long; two keys may have the same."""
-    hashing = _UNUSED.copy()
-    hashing.update(key if isinstance(key, bytes) else key.to_bytes(16, "big"))
-    hashed: int = _number(hashing.digest())[0]
-    return hashed >> (64 - HASH_BITS)
-
-
-def hashes_of(keys: Iterable[Key]) -> list[int]:
-    """L{hash_of} of each of these keys, in half the time."""
-    copy = _UNUSED.copy
-    digests = []
-    for key in keys:
-        hashing = copy()
-        hashing.update(key if isinstance(key, bytes) else key.to_bytes(16, "big"))
-        digests.append(hashing.digest())
-    return [hashed >> (64 - HASH_BITS) for hashed in unpack(f">{len(digests)}Q", b"".join(digests))]
-
+if TYPE_CHECKING:
+    from txgear.broker.keys import Key
+    from txgear.broker.model import Function, Job
 
 APART: Final[dict[Key, Any]] = dict.fromkeys(range(-5000, 0))
 """
@@ -86,77 +25,190 @@ look at all of that dict.
 """
 
 
-class Uniques(Generic[T]):
-    """
-    The jobs that others may join, whatever their function.
+_number_of = attrgetter("number")
+_place_of = attrgetter("place")
+_end_of = attrgetter("since", "place")
 
-    @ivar jobs: by key; nearly every unique belongs to one job, so there is a
-        list only where functions share it.
+
+class Uniques:
+    """
+    The jobs in memory by their uniques, whatever their function: those that others may join, of which a
+    function has one of each key, and those that have ended and are kept, of which it may have several.
+
+    @ivar jobs: by key; nearly every unique belongs to one job, so there is a list only where functions share
+        it. Of each function it is the one that others may join; where there is none, the one that ended last.
+    @ivar older: by function and key those besides that have ended, in the order of their ends.
     """
 
-    __slots__ = ("jobs",)
+    __slots__ = ("jobs", "older")
 
     def __init__(self) -> None:
-        self.jobs: dict[Key, T | list[T]] = {}
-
-    def __len__(self) -> int:
-        several = sum(len(found) - 1 for found in self.jobs.values() if isinstance(found, list))
-        return len(self.jobs) + several - (len(APART) if -1 in self.jobs else 0)
+        self.jobs: dict[Key, Job | list[Job]] = {}
+        self.older: dict[tuple[Function, Key], list[Job]] = {}
 
     def grow_apart(self) -> None:
         """Grow in another turn than the table of the jobs by their numbers, from now on; see L{APART}."""
         if -1 not in self.jobs:
             self.jobs.update(APART)
 
-    def find(self, function: object, key: Key) -> T | None:
-        """The job of this function with this key."""
+    def shrink(self) -> None:
+        """Where there are none, take no memory for those that were there."""
+        if not self.jobs or (len(self.jobs) == len(APART) and -1 in self.jobs):
+            self.jobs.clear()
+
+    def _several(self, key: Key) -> list[Job]:
+        """Of each function the one of L{jobs}."""
         found = self.jobs.get(key)
         if found is None:
-            return None
+            return []
+        return found if isinstance(found, list) else [found]
+
+    def _of(self, function: Function, key: Key) -> Job | None:
+        """That of this function."""
+        found = self.jobs.get(key)
         if isinstance(found, list):
             return next((job for job in found if job.function is function), None)
-        return found if found.function is function else None
+        return found if found is not None and found.function is function else None
 
-    def newest(self, unique: bytes, wanted: Callable[[T], bool] | None = None) -> T | None:
+    def _put(self, key: Key, job: Job, instead: Job) -> None:
+        """Another of the same function is in L{jobs}."""
+        found = self.jobs[key]
+        if isinstance(found, list):
+            found[found.index(instead)] = job
+        else:
+            self.jobs[key] = job
+
+    # Those that others may join
+
+    def find(self, function: Function, key: Key) -> Job | None:
+        """The job of this function with this key."""
+        found = self._of(function, key)
+        return None if found is None or found.ended else found
+
+    def named(self, key: Key) -> list[Job]:
+        """All with this key, of whatever function."""
+        return [job for job in self._several(key) if not job.ended]
+
+    def newest(self, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
         """
         The newest job with this unique, of any function: GET_STATUS_UNIQUE
         names no function.
 
         @param wanted: whether a job counts; by default each does.
         """
-        found = self.jobs.get(unique)
-        if found is None or (wanted is None and not isinstance(found, list)):
-            return found
-        several = found if isinstance(found, list) else (found,)
         # They may have come into memory in another order.
-        return max(
-            (job for job in several if wanted is None or wanted(job)),
-            key=lambda job: job.number,
-            default=None,
-        )
+        return max(filter(wanted, self.named(unique)), key=_number_of, default=None)
 
-    def named(self, key: Key) -> list[T]:
-        """All with this key, of whatever function."""
-        found = self.jobs.get(key)
-        if found is None:
-            return []
-        return list(found) if isinstance(found, list) else [found]
-
-    def add(self, key: Key, job: T) -> None:
+    def add(self, key: Key, job: Job) -> None:
         """From now on others may join this job; L{find} has found none."""
         found = self.jobs.setdefault(key, job)
-        if found is not job:
-            if isinstance(found, list):
-                found.append(job)
-            else:
-                self.jobs[key] = [found, job]
+        if found is job:
+            return
+        function = job.function
+        if (other := self._of(function, key)) is not None:
+            self.older.setdefault((function, key), []).append(other)
+            self._put(key, job, other)
+        elif isinstance(found, list):
+            found.append(job)
+        else:
+            self.jobs[key] = [found, job]
 
-    def remove(self, key: Key, job: T) -> None:
-        """Nobody may join this job any more."""
+    # Those that have ended
+
+    def find_ended(self, function: Function, key: Key) -> Job | None:
+        """The job of this function and key that ended last."""
+        return next(self._all_ended(function, key), None)
+
+    def find_done(self, function: Function, key: Key) -> Job | None:
+        """The same, of those that were done."""
+        return next((job for job in self._all_ended(function, key) if job.state == DONE), None)
+
+    def _all_ended(self, function: Function, key: Key) -> Iterator[Job]:
+        """The last one first."""
+        last = self._of(function, key)
+        if last is not None and last.ended:
+            yield last
+        yield from reversed(self.older.get((function, key), ()))
+
+    def named_ended(self, key: Key) -> list[Job]:
+        """All with this key, of whatever function."""
+        functions = [job.function for job in self._several(key)]
+        return [job for function in functions for job in self._all_ended(function, key)]
+
+    def newest_ended(self, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
+        """
+        The one with this unique that ended last, of whatever function.
+
+        @param wanted: whether a job counts; by default each does. Of a function only the last one does.
+        """
+        last = [self.find_ended(job.function, unique) for job in self._several(unique)]
+        several = filter(wanted, [job for job in last if job is not None])
+        return max(several, key=_end_of, default=None)
+
+    def keep(self, key: Key, job: Job) -> None:
+        """A job has ended, as the last of all, and is found as such; it may be here as one to be joined."""
+        other = self._of(job.function, key)
+        if other is None or (other is not job and other.ended):
+            self.add(key, job)
+        elif other is not job:
+            self.older.setdefault((job.function, key), []).append(job)
+
+    def sort(self, function: Function, key: Key) -> None:
+        """One was kept that did not end after all others: of jobs that a store has places say that."""
+        older = self.older.get((function, key))
+        if older is None:
+            return
+        there = self._of(function, key)
+        assert there is not None
+        if there.ended:
+            *older[:], last = sorted([*older, there], key=_place_of)
+            self._put(key, last, there)
+        else:
+            older.sort(key=_place_of)
+
+    # Both
+
+    def remove(self, key: Key, job: Job) -> None:
+        """A job that is here is not found by this key any more."""
         found = self.jobs[key]
-        if not isinstance(found, list):
+        if found is job and not self.older:
+            # As nearly each.
             del self.jobs[key]
             return
-        found.remove(job)
-        if len(found) == 1:
-            self.jobs[key] = found[0]
+        place = job.function, key
+        older = self.older.get(place, [])
+        if self._of(*place) is not job:
+            older.remove(job)
+        elif older:
+            self._put(key, older.pop(), job)
+        elif not isinstance(found, list):
+            del self.jobs[key]
+        else:
+            found.remove(job)
+            if len(found) == 1:
+                self.jobs[key] = found[0]
+        if not older:
+            self.older.pop(place, None)
+
+    def __iter__(self) -> Iterator[Job]:
+        """Each job that is here."""
+        for key in self.jobs:
+            yield from self._several(key)
+        for older in self.older.values():
+            yield from older
+
+    def check(self) -> None:
+        """
+        Is each where it is looked for?
+
+        @raise AssertionError: one is not.
+        """
+        for key in self.jobs:
+            for job in self._several(key):
+                assert job.key == key, job
+                assert self._of(job.function, key) is job, job
+        for (function, key), older in self.older.items():
+            assert older, (function, key)
+            assert self._of(function, key) is not None, (function, key)
+            for job in older:
+                assert (job.function, job.key, job.ended) == (function, key, True), job

@@ -19,7 +19,7 @@ from rbloom import Bloom
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from txgear.broker.uniques import HASH_BITS, Key, hash_of
+from txgear.broker.keys import HASH_BITS, Key, hash_of
 from txgear.journal.link import Link
 from txgear.journal.timer import Timer
 

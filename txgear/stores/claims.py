@@ -36,7 +36,7 @@ from txgear.stores.verdicts import Verdict
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor
 
-    from txgear.broker.uniques import Key
+    from txgear.broker.keys import Key
     from txgear.stores.questions import Questions
     from txgear.stores.statements import Statements
 

@@ -9,6 +9,7 @@ from heapq import nsmallest
 
 from zope.interface import implementer
 
+from txgear.broker.keys import HASH_BITS, hash_of
 from txgear.broker.records import (
     LAST_NUMBER,
     Batch,
@@ -28,7 +29,6 @@ from txgear.broker.records import (
     lane_of,
     last_of_each,
 )
-from txgear.broker.uniques import HASH_BITS, hash_of
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IHistoryStore
 

@@ -9,8 +9,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from txgear.broker.history import owner_of
+from txgear.broker.keys import HASH_BITS, hash_of, hashes_of
 from txgear.broker.records import KINDS, READY, WAITING, JobChange, JobRecord, Lane, NewJob
-from txgear.broker.uniques import HASH_BITS, hash_of, hashes_of
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.stores.schema import inserted_columns, jobs
 

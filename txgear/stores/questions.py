@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sqlalchemy import Column, ColumnElement, Index, Select, and_, case, func, literal_column, or_, select
 
+from txgear.broker.keys import HASH_BITS, hash_of
 from txgear.broker.records import (
     KINDS,
     ByKey,
@@ -29,7 +30,6 @@ from txgear.broker.records import (
     record_of,
 )
 from txgear.broker.states import DONE
-from txgear.broker.uniques import HASH_BITS, hash_of
 from txgear.stores.places import SEGMENTS, segment_of
 from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE, jobs
 from txgear.stores.statements import parameter

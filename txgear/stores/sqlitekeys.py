@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from txgear.broker.uniques import HASH_BITS
+from txgear.broker.keys import HASH_BITS
 from txgear.stores.places import SEGMENT_BITS, SEGMENTS, WIDE_BITS
 from txgear.stores.schema import jobs, keys
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import ColumnElement, select
 
+from txgear.broker.keys import hash_of
 from txgear.broker.records import JobRecord, record_of
-from txgear.broker.uniques import hash_of
 from txgear.stores import schema
 from txgear.stores.places import ukey_of
 from txgear.stores.questions import TEXTS, Questions

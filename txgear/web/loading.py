@@ -11,11 +11,11 @@ from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from txgear.broker.keys import Key
 from txgear.broker.model import Job, Peer
 from txgear.broker.operators import listing, loading
 from txgear.broker.operators.search import BOUNDS, Bounds, Search
 from txgear.broker.rows.stock import Then
-from txgear.broker.uniques import Key
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
 from txgear.web.request import WebRequest

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from txgear.broker.ended.shelves import Counted, LaneRows, Shelf
     from txgear.broker.functions import Functions
     from txgear.broker.history import Aside
+    from txgear.broker.keys import Key
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
     from txgear.broker.records import JobRecord, Lane, Question
+    from txgear.broker.table import JobTable
     from txgear.broker.timers import Timers
-    from txgear.broker.uniques import Key
 
 PAUSE: Final = 0.01
 """Seconds until there is another look whether the store has caught up."""
@@ -90,6 +91,7 @@ class Archive:
         "_persistence",
         "_put_last",
         "_timers",
+        "_uniques",
         "behind",
         "ended",
         "jobs",
@@ -103,17 +105,15 @@ class Archive:
         persistence: Persistence,
         functions: Functions,
         timers: Timers,
-        put_last: Callable[[Job], None],
+        table: JobTable,
     ) -> None:
-        """
-        @param put_last: gives a job a place that is higher than all others.
-        """
         self._persistence = persistence
         self._functions = functions
         self._timers = timers
-        self._put_last = put_last
+        self._put_last = table.put_last
+        self._uniques = table.uniques
         self.behind = False
-        self.ended = EndedJobs()
+        self.ended = EndedJobs(table.uniques)
         self.jobs = self.ended.jobs
 
     @property
@@ -133,7 +133,7 @@ class Archive:
 
     def still_done(self, function: Function, key: Key, now: float) -> Job | None:
         """The job that is done and has taken this unique for a while."""
-        job = self.ended.names.find_done(function, key)
+        job = self._uniques.find_done(function, key)
         return job if job is not None and self.takes_unique(job, now) else None
 
     def takes_unique(self, job: Job, now: float) -> bool:

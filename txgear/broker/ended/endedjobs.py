@@ -13,7 +13,6 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.ended.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
-from txgear.broker.ended.endednames import EndedNames
 from txgear.broker.ended.results import Results
 from txgear.broker.ended.reviews import Reviews
 from txgear.broker.ended.shelves import Counted, LaneRows, Shelf
@@ -25,9 +24,10 @@ from txgear.broker.timerqueue import TimerQueue
 
 if TYPE_CHECKING:
     from txgear.broker.history import Aside
+    from txgear.broker.keys import Key
     from txgear.broker.model import Function, Job
     from txgear.broker.tenants import Tenant
-    from txgear.broker.uniques import Key
+    from txgear.broker.uniques import Uniques
 
 
 _KIND_OF: Final = {reason: DEAD_KIND + index for index, reason in enumerate(DEAD_REASONS)}
@@ -63,7 +63,7 @@ class EndedJobs:
         "_going",
         "_kept",
         "_lanes",
-        "_names",
+        "_uniques",
         "groups",
         "jobs",
         "own",
@@ -71,7 +71,11 @@ class EndedJobs:
         "rows",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, uniques: Uniques) -> None:
+        """
+        @param uniques: by which they are found, as those are that have not ended.
+        """
+        self._uniques = uniques
         self.jobs: dict[int, Job] = {}
         self.rows = 0
         self.own = Shelf()
@@ -81,9 +85,8 @@ class EndedJobs:
         self._due: TimerQueue[Job | Run] = TimerQueue()
         # The run of which some are being forgotten.
         self._going: Run | None = None
-        self._names = EndedNames()
-        # In the order of their ends those that are known by their numbers only, and some that have left;
-        # none of them is to be forgotten before C{_fresh_due}.
+        # In the order of their ends those that are in no run yet, and some that have left; none of them is to
+        # be forgotten before C{_fresh_due}.
         self._fresh: list[Job] = []
         self._fresh_due = inf
         self._dead: defaultdict[Function, Shelf] = defaultdict(Shelf)
@@ -94,12 +97,6 @@ class EndedJobs:
     def lanes(self) -> Collection[LaneRows]:
         """Those of the store in which there are some that are not in memory."""
         return self._lanes.values()
-
-    @property
-    def names(self) -> EndedNames:
-        """Those in memory, by their uniques."""
-        self.put_away()
-        return self._names
 
     def next_due(self) -> float:
         """When the first of those in memory is to be forgotten, or earlier; infinite for never."""
@@ -165,7 +162,7 @@ class EndedJobs:
         """
         Keep a job that has ended otherwise than dead, as its function's policy says, with its result. It is
         put away when somebody looks, or with many others, which takes less for each; with a store most are
-        not here any more by then.
+        not here any more by then. By its unique it is found as before.
 
         @param until: when it is to be forgotten, by the server's time.
         """
@@ -180,11 +177,10 @@ class EndedJobs:
             self.put_away()
 
     def put_away(self) -> None:
-        """Have those that have just ended be found by their uniques, and among the others of a function."""
+        """Have those that have just ended be found among the others of their functions."""
         if not self._fresh:
             return
         fresh, self._fresh, self._fresh_due = self._fresh, [], inf
-        names, named = self._names, self._names.last.jobs.setdefault
         of: dict[Function, list[Job]] = {}
         for job in fresh:
             if job.run is not FRESH:
@@ -192,8 +188,6 @@ class EndedJobs:
             if (several := of.get(job.function)) is None:
                 several = of[job.function] = []
             several.append(job)
-            if (key := job.key) is not None and named(key, job) is not job:
-                names.add(job, key)
         for function, jobs in of.items():
             self._kept[function].add(jobs)
 
@@ -228,7 +222,7 @@ class EndedJobs:
         else:
             self._put_up(job, own, reason)
         if job.key is not None:
-            self._names.add(job, job.key)
+            self._uniques.keep(job.key, job)
 
     def _put_up(self, job: Job, own: bool, reason: str) -> None:
         """On its shelves."""
@@ -301,7 +295,11 @@ class EndedJobs:
             self._due.discard(job)
         function.kept -= 1
         if key is not None:
-            self._names.remove(job, key)
+            self._uniques.remove(key, job)
+        if not self.jobs:
+            # As in the table of those that have not ended.
+            self.jobs.clear()
+            self._uniques.shrink()
 
     def correct(self, job: Job, key: Key | None, size: int) -> None:
         """A dead job has got another workload."""
@@ -314,10 +312,10 @@ class EndedJobs:
         job.size = size
         if key != job.key:
             if job.key is not None:
-                self._names.remove(job, job.key)
+                self._uniques.remove(job.key, job)
             job.key = key
             if key is not None:
-                self._names.add(job, key)
+                self._uniques.keep(key, job)
 
     def drop_result(self, job: Job) -> None:
         """Nothing is left of this one but that it has ended, and how; it counts no more for any bounds."""
@@ -364,7 +362,7 @@ class EndedJobs:
 
     def let_go(self, jobs: Iterable[Job]) -> None:
         """These are not in memory any more."""
-        own, forget = self.own.jobs, self._names.remove
+        own, forget = self.own.jobs, self._uniques.remove
         function: Function | None = None
         tenant: Tenant | None = None
         rows: LaneRows | None = None
@@ -392,8 +390,8 @@ class EndedJobs:
                 job.run, job.due = None, 0.0
             else:
                 results.remove(job)
-                if job.key is not None:
-                    forget(job, job.key)
+            if job.key is not None:
+                forget(job.key, job)
             results.bytes += job.size
             self.rows += 1
             del self.jobs[number]
@@ -412,7 +410,7 @@ class EndedJobs:
         for counted in self._all_counted(job.function, kind):
             counted.mix()
         if job.key is not None:
-            self._names.sort(job.function, job.key)
+            self._uniques.sort(job.function, job.key)
         # Where the store has more than it has counted it is one more.
         if (rows := self._lanes.get(lane_of(job, kind))) is not None:
             self._count_rows(job.function, rows, -1, -job.size)
@@ -466,9 +464,10 @@ class EndedJobs:
                 assert self.jobs[number] is job, job
                 assert job.state == DEAD, job
                 assert number not in self.own.jobs, job
+
         named = sum(job.key is not None for job in self.jobs.values())
-        named -= sum(job.key is not None for job in fresh)
-        assert len(self._names) == named, (len(self._names), named)
+        ended = [job for job in self._uniques if job.ended]
+        assert len(ended) == named, (ended, named)
 
     def _check_shelf(self, shelf: Shelf) -> None:
         shelf.check(shelf.jobs.values())

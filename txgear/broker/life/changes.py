@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from txgear.broker.expiry import expiry, set_expiry
 from txgear.broker.history import Aside
+from txgear.broker.keys import key_of
 from txgear.broker.states import DEAD, DELAYED, PAGED, QUEUED, RUNNING
-from txgear.broker.uniques import key_of
 from txgear.errors import QUEUE_FULL, QueueError, ServerError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.ended.archive import Archive
     from txgear.broker.functions import Functions
+    from txgear.broker.keys import Key
     from txgear.broker.life.lifecycle import Lifecycle
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
     from txgear.broker.table import JobTable
     from txgear.broker.timers import Timers
-    from txgear.broker.uniques import Key
 
 
 def check_changeable(job: Job) -> None:
@@ -168,9 +168,7 @@ class Changes:
 
     def _enter(self, job: Job, function: Function, now: float) -> None:
         """A job that is in no place is one of this function from now on."""
-        job.function.bytes -= job.size
-        function.bytes += job.size
-        job.function = function
+        self._table.move(job, function)
         if job.history is not None:
             job.history.expires = 0.0
         set_expiry(self._functions, job, now)

@@ -589,7 +589,7 @@ class Lifecycle:
         else:
             counts.fail(reason, now)
         job.state = TO_ENDED[outcome][job.state]
-        self._table.remove(job)
+        self._table.remove(job, kept=True)
         if keeps := self._persistence.keeps:
             self._starts.pop(job, None)
             self._persistence.drop_workload(job)
@@ -631,7 +631,7 @@ class Lifecycle:
         counts.completed += 1
         counts.ended = now
         job.state = TO_ENDED[DONE][job.state]
-        self._table.remove(job)
+        self._table.remove(job, kept=True)
         self._archive.keep_done(job, seconds, last, now)
 
     def end(self, job: Job, outcome: int, now: float, result: Data = b"", reason: str = "") -> None:

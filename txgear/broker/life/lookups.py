@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.ended.archive import Archive
     from txgear.broker.functions import Functions
+    from txgear.broker.keys import Key
     from txgear.broker.life.lifecycle import Lifecycle
     from txgear.broker.life.operations import Operations
     from txgear.broker.model import Job, Peer
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from txgear.broker.records import JobRecord
     from txgear.broker.rows.stock import Stock, Then
     from txgear.broker.table import JobTable
-    from txgear.broker.uniques import Key
     from txgear.protocol.packets import Data
 
 SILENT: Final = "The store does not say whether there is such a job already"
@@ -347,13 +347,13 @@ class Lookups:
         @param name: its function's; empty for any.
         @param wanted: whether a job counts; by default each does.
         """
-        table, ended = self._table, self._archive.ended
+        uniques = self._table.uniques
         if not name:
-            return table.by_unique(unique, wanted) or ended.names.newest(unique, wanted)
+            return uniques.newest(unique, wanted) or uniques.newest_ended(unique, wanted)
         function = self._functions.by_name.get(name)
         if function is None:
             return None
-        job = table.uniques.find(function, unique) or ended.names.find(function, unique)
+        job = uniques.find(function, unique) or uniques.find_ended(function, unique)
         return None if job is None or (wanted is not None and not wanted(job)) else job
 
     def lacks(self, keys: Iterable[Key]) -> bool:

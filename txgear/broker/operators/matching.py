@@ -101,7 +101,7 @@ def _ended(broker: Broker, search: Search) -> Mapping[int, Job]:
     """Those that have ended, or of these at least all that have the unique that is asked for."""
     # That of a submit with the unique - is not what it is found by.
     if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
-        return _by_number(broker.archive.ended.names.named(search.unique))
+        return _by_number(broker.table.uniques.named_ended(search.unique))
     return broker.archive.jobs
 
 

@@ -17,12 +17,12 @@ from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
 if TYPE_CHECKING:
     from txgear.broker.functions import Functions
+    from txgear.broker.keys import Key
     from txgear.broker.ports import Witness
     from txgear.broker.records import JobRecord
     from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenants
     from txgear.broker.timers import Timers
-    from txgear.broker.uniques import Key
 
 
 class Revival:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
+from txgear.broker.keys import key_of
 from txgear.broker.records import JobRecord, NewJob
-from txgear.broker.uniques import key_of
 from txgear.cli.base.output import printable
 from txgear.cli.care.gearmandtable import Row
 from txgear.errors import StoreRefused

@@ -546,7 +546,8 @@ class BrokerMachine(AbsentWorkers, RuleBasedStateMachine):
     @invariant()
     def uniques_are_those_of_live_jobs(self) -> None:
         index = self.broker.table.uniques
-        assert len(index) == sum(known.job.key is not None for known in self.model.jobs)
+        named = sum(known.job.key is not None for known in self.model.jobs)
+        assert sum(not job.ended for job in index) == named
         for known in self.model.jobs:
             if known.job.key is not None:
                 assert index.find(known.job.function, known.job.key) is known.job

@@ -120,8 +120,41 @@ class JobsTests(TableTestCase):
         job, client = self.add(1, b"u"), Peer(1, "-")
         job.join(client)
         self.table.remove(job)
-        self.assertEqual((self.table.jobs, len(self.table.uniques)), ({}, 0))
+        self.assertEqual((self.table.jobs, list(self.table.uniques)), ({}, []))
         self.assertEqual((client.attached, tuple(job.clients)), ({}, ()))
+
+    def test_one_that_is_kept_is_found_by_its_unique_as_before(self) -> None:
+        """As one that has ended: others do not join it."""
+        job = self.add(1, b"u")
+        job.state = DONE
+        self.table.remove(job, kept=True)
+        self.assertEqual((self.table.jobs, self.table.by_unique(b"u")), ({}, None))
+        self.assertIs(self.table.uniques.find_ended(self.function, b"u"), job)
+        other = self.add(2, b"u")
+        self.assertIs(self.table.by_unique(b"u"), other)
+        self.assertIs(self.table.uniques.find_ended(self.function, b"u"), job)
+        self.table.check()
+        self.table.remove(other)
+        self.assertIsNone(self.table.by_unique(b"u"))
+        self.assertIs(self.table.uniques.find_ended(self.function, b"u"), job)
+
+    def test_one_that_is_moved_is_one_of_the_other_function(self) -> None:
+        """It has its unique there, and not here, where one may have ended."""
+        function, other = self.function, Function(b"g")
+        ended, named, nameless = self.add(1, b"u"), self.add(2, b"v"), self.add(3)
+        ended.state = DONE
+        self.table.remove(ended, kept=True)
+        again = self.add(4, b"u")
+        for job in (again, named, nameless):
+            size = function.bytes, other.bytes
+            self.table.move(job, other)
+            self.assertIs(job.function, other)
+            self.assertEqual((function.bytes, other.bytes), (size[0] - job.size, size[1] + job.size))
+            self.table.check()
+            self.table.uniques.check()
+        uniques = self.table.uniques
+        self.assertEqual([uniques.find(each, b"u") for each in (function, other)], [None, again])
+        self.assertEqual([uniques.find_ended(each, b"u") for each in (function, other)], [ended, None])
 
     def test_what_was_long_takes_no_room_when_it_is_empty(self) -> None:
         empty = getsizeof(self.table.jobs), getsizeof(self.table.uniques.jobs)
@@ -226,7 +259,7 @@ class RowTests(TableTestCase):
         (first, names), (last, numbers) = grown
         self.assertEqual((names, numbers), (1, 0))
         self.assertGreater(last - first, len(APART) / 2)
-        self.assertEqual(len(self.table.uniques), LONG + 1)
+        self.assertEqual(len(list(self.table.uniques)), LONG + 1)
         self.table.remove(self.table.jobs[1])
         self.assertIsNone(self.table.by_unique(b"1"))
 

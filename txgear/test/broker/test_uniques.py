@@ -3,60 +3,20 @@
 from __future__ import annotations
 
 import gc
+from sys import getsizeof
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import Function, Job
-from txgear.broker.uniques import APART, HASH_BITS, Key, Uniques, hash_of, hashes_of, key_of
-from txgear.protocol.packets import Pieces
+from txgear.broker.states import DEAD, DONE
+from txgear.broker.uniques import APART, Uniques
 from txgear.test.support.broker import make_job
 from txgear.test.support.extras import PROPERTY, given, st
 
 
-class KeyTests(SynchronousTestCase):
-    def test_a_unique_is_its_own_key_whatever_the_workload(self) -> None:
-        self.assertEqual(key_of(b"u", b"one"), key_of(b"u", b"other"))
-        self.assertNotEqual(key_of(b"u", b""), key_of(b"U", b""))
-
-    def test_uniques_are_kept_whole(self) -> None:
-        self.assertNotEqual(key_of(b"u" * 63 + b"1", b""), key_of(b"u" * 63 + b"2", b""))
-
-    def test_an_empty_one_has_none(self) -> None:
-        self.assertIsNone(key_of(b"", b"workload"))
-
-    def test_a_dash_is_the_workload(self) -> None:
-        self.assertEqual(key_of(b"-", b"one"), key_of(b"-", b"one"))
-        self.assertNotEqual(key_of(b"-", b"one"), key_of(b"-", b"other"))
-        self.assertIsNone(key_of(b"-", b""))
-
-    @PROPERTY
-    @given(st.binary(min_size=1, max_size=20), st.integers(0, 20))
-    def test_a_dash_is_the_workload_however_it_arrived(self, workload: bytes, at: int) -> None:
-        self.assertEqual(key_of(b"-", Pieces([workload[:at], workload[at:]])), key_of(b"-", workload))
-
-    def test_no_unique_equals_the_key_of_a_workload(self) -> None:
-        self.assertNotIsInstance(key_of(b"-", b"one"), bytes)
-
-
-class HashTests(SynchronousTestCase):
-    def test_it_is_the_same_on_every_server(self) -> None:
-        """It is in the stores."""
-        self.assertEqual([hash_of(key) for key in (b"u", 7)], [53430327746, 96762746016])
-
-    def test_it_has_so_many_bits(self) -> None:
-        hashes = {hash_of(b"%d" % number) for number in range(1000)}
-        self.assertEqual(len(hashes), 1000)
-        self.assertEqual(max(hashes).bit_length(), HASH_BITS)
-
-    def test_many_have_the_same_as_each(self) -> None:
-        keys: list[Key] = [b"u", 7, b"", 2**128 - 1, b"u"]
-        self.assertEqual(hashes_of(keys), list(map(hash_of, keys)))
-        self.assertEqual(hashes_of(()), [])
-
-
 class UniquesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.uniques: Uniques[Job] = Uniques()
+        self.uniques = Uniques()
         self.functions = [Function(b"f"), Function(b"g"), Function(b"h")]
         self.jobs = [
             make_job(function, number, unique=b"u") for number, function in enumerate(self.functions, 1)
@@ -69,7 +29,7 @@ class UniquesTests(SynchronousTestCase):
         for count, one in enumerate(self.jobs, 1):
             self.uniques.add(b"u", one)
             self.assertEqual(self.found(), self.jobs[:count] + [None] * (3 - count))
-            self.assertEqual(len(self.uniques), count)
+            self.assertEqual(len(list(self.uniques)), count)
 
     def test_one_that_ends_leaves_the_others(self) -> None:
         for order in ((0, 1, 2), (1, 0, 2), (2, 1, 0)):
@@ -80,7 +40,7 @@ class UniquesTests(SynchronousTestCase):
                 self.uniques.remove(b"u", self.jobs[index])
                 left[index] = None
                 self.assertEqual(self.found(), left)
-            self.assertEqual(len(self.uniques), 0)
+            self.assertEqual(list(self.uniques), [])
 
     def test_the_newest_of_those_that_are_wanted(self) -> None:
         """Whether one has the unique, or several."""
@@ -95,7 +55,7 @@ class UniquesTests(SynchronousTestCase):
         self.assertIs(self.uniques.newest(b"u", (first, second).__contains__), second)
 
     def test_all_of_any_function(self) -> None:
-        uniques: Uniques[Job] = Uniques()
+        uniques = Uniques()
         jobs = [make_job(Function(name), unique=b"u") for name in (b"f", b"g")]
         for count in range(3):
             self.assertEqual(uniques.named(b"u"), jobs[:count])
@@ -127,7 +87,223 @@ class UniquesTests(SynchronousTestCase):
         for _ in range(2):
             self.uniques.grow_apart()
             self.assertEqual(len(self.uniques.jobs), len(APART) + 1)
-            self.assertEqual(len(self.uniques), 1)
+            self.assertEqual(list(self.uniques), [job])
             self.assertEqual((self.uniques.named(b"u"), self.uniques.named(-1)), ([job], []))
         self.uniques.remove(b"u", job)
-        self.assertEqual(len(self.uniques), 0)
+        self.assertEqual(list(self.uniques), [])
+
+
+class EndedTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.uniques = Uniques()
+        self.function = Function(b"f")
+        self.number = 0
+
+    def put(self, unique: bytes = b"u", state: int = DONE, since: float = 0.0) -> Job:
+        self.number += 1
+        job = make_job(self.function, self.number, unique=unique)
+        job.state, job.since = state, since
+        self.uniques.keep(unique, job)
+        return job
+
+    def test_of_the_same_name_the_last_that_is_there(self) -> None:
+        first, second, third = self.put(), self.put(), self.put()
+        other = self.put(b"v")
+        self.assertEqual(len(list(self.uniques)), 4)
+        for gone, last in ((third, second), (first, second), (second, None)):
+            self.uniques.remove(b"u", gone)
+            self.assertIs(self.uniques.find_ended(self.function, b"u"), last)
+        self.assertIs(self.uniques.newest_ended(b"v"), other)
+        self.assertEqual(len(list(self.uniques)), 1)
+
+    def test_one_that_has_its_name_for_itself(self) -> None:
+        """Whether or not others have not."""
+        for others in (0, 2):
+            alone, several = self.put(b"v"), [self.put() for _ in range(others)]
+            self.uniques.remove(b"v", alone)
+            self.assertEqual(
+                (self.uniques.named_ended(b"v"), self.uniques.named_ended(b"u")), ([], several[::-1])
+            )
+
+    def test_one_that_ended_before_others(self) -> None:
+        """It comes from the store, where places are in the order of the ends."""
+        last, first, middle = self.put(), self.put(), self.put()
+        self.uniques.sort(self.function, b"v")
+        first.place, middle.place, last.place = 4, 5, 6
+        self.uniques.sort(self.function, b"u")
+        self.assertEqual(self.uniques.named_ended(b"u"), [last, middle, first])
+        for gone, found in ((last, middle), (middle, first)):
+            self.uniques.remove(b"u", gone)
+            self.assertIs(self.uniques.find_ended(self.function, b"u"), found)
+
+    def test_all_of_a_name(self) -> None:
+        first, second = self.put(), self.put()
+        self.function = Function(b"g")
+        third = self.put()
+        self.assertEqual(self.uniques.named_ended(b"u"), [second, first, third])
+        self.assertEqual(self.uniques.named_ended(b"v"), [])
+
+    def test_the_last_of_those_that_are_wanted(self) -> None:
+        """Whether functions share the name, or not."""
+        first = self.put(since=1.0)
+        for _ in range(2):
+            self.assertIs(self.uniques.newest_ended(b"u", (first,).__contains__), first)
+            self.assertIsNone(self.uniques.newest_ended(b"u", ().__contains__))
+            self.function = Function(b"other")
+            second = self.put(since=2.0)
+            self.assertIs(self.uniques.newest_ended(b"u", (first, second).__contains__), second)
+        self.assertIsNone(self.uniques.newest_ended(b"v", (first,).__contains__))
+
+    def test_the_last_that_was_done(self) -> None:
+        self.assertIsNone(self.uniques.find_done(self.function, b"u"))
+        dead = self.put(state=DEAD)
+        self.assertIsNone(self.uniques.find_done(self.function, b"u"))
+        done = self.put()
+        self.assertIs(self.uniques.find_done(self.function, b"u"), done)
+        later = self.put(state=DEAD)
+        self.assertIs(self.uniques.find_done(self.function, b"u"), done)
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), later)
+        for job in (later, dead):
+            self.uniques.remove(b"u", job)
+        self.assertIs(self.uniques.newest_ended(b"u"), done)
+
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(("submit", "end", "row", "leave")), st.integers(0, 9)), max_size=40
+)
+
+
+class BothTests(SynchronousTestCase):
+    """Jobs that wait and jobs that have ended by the same unique, beside lists in which all is looked for."""
+
+    def setUp(self) -> None:
+        self.uniques = Uniques()
+        self.functions = [Function(b"f"), Function(b"g"), Function(b"h")]
+        self.live: list[Job] = []
+        self.ended: list[Job] = []
+        self.number = 0
+
+    def make(self, choice: int) -> Job:
+        self.number += 1
+        return make_job(self.functions[choice % 3], self.number, unique=b"u")
+
+    def submit(self, choice: int) -> Job:
+        """One more, if its function has none."""
+        job = self.make(choice)
+        there = self.uniques.find(job.function, b"u")
+        if there is None:
+            self.uniques.add(b"u", job)
+            self.live.append(job)
+        return there or job
+
+    def end(self, choice: int) -> None:
+        """One that was to be joined is kept."""
+        if self.live:
+            self.close(self.live.pop(choice % len(self.live)))
+
+    def close(self, job: Job) -> None:
+        self.number += 1
+        job.state, job.since, job.place = DONE if self.number % 3 else DEAD, float(self.number), self.number
+        self.uniques.keep(b"u", job)
+        self.ended.append(job)
+
+    def row(self, choice: int) -> None:
+        """One that the store had is in memory; it has ended before others."""
+        job = self.make(choice)
+        self.close(job)
+        places = sorted(each.place for each in self.ended)
+        self.ended.insert(choice % len(self.ended), self.ended.pop())
+        for each, place in zip(self.ended, places, strict=True):
+            each.place, each.since = place, float(place)
+        self.uniques.sort(job.function, b"u")
+
+    def leave(self, choice: int) -> None:
+        """Of any kind."""
+        jobs = [*self.live, *self.ended]
+        if jobs:
+            job = jobs[choice % len(jobs)]
+            (self.ended if job.ended else self.live).remove(job)
+            self.uniques.remove(b"u", job)
+
+    def compare(self) -> None:
+        self.uniques.check()
+        uniques, last = self.uniques, self.ended[::-1]
+        self.assertEqual(set(uniques), {*self.live, *self.ended})
+        self.assertEqual(set(uniques.named(b"u")), set(self.live))
+        self.assertEqual(set(uniques.named_ended(b"u")), set(self.ended))
+        newest = max(self.live, key=lambda job: job.number, default=None)
+        self.assertEqual((uniques.newest(b"u"), uniques.newest_ended(b"u")), (newest, next(iter(last), None)))
+        for function in self.functions:
+            ended = [job for job in last if job.function is function]
+            done = [job for job in ended if job.state == DONE]
+            live = [job for job in self.live if job.function is function]
+            expected = [next(iter(jobs), None) for jobs in (live, ended, done)]
+            found = [find(function, b"u") for find in (uniques.find, uniques.find_ended, uniques.find_done)]
+            self.assertEqual(found, expected)
+
+    @PROPERTY
+    @given(EVENTS)
+    def test_whatever_happens(self, events: list[tuple[str, int]]) -> None:
+        BothTests.setUp(self)
+        for what, choice in events:
+            getattr(self, what)(choice)
+            self.compare()
+        while self.live or self.ended:
+            self.number += 1
+            self.leave(self.number)
+            self.compare()
+        self.assertEqual((self.uniques.jobs, self.uniques.older), ({}, {}))
+
+    def test_one_that_ends_stays_where_it_is(self) -> None:
+        """Nothing has to be done for that."""
+        job = self.submit(0)
+        job.state = DONE
+        self.assertEqual((self.uniques.find(job.function, b"u"), self.uniques.named(b"u")), (None, []))
+        self.assertIs(self.uniques.find_ended(job.function, b"u"), job)
+        self.uniques.keep(b"u", job)
+        self.assertEqual(list(self.uniques), [job])
+        self.assertEqual(self.uniques.older, {})
+
+    def test_another_of_its_function_is_to_be_done(self) -> None:
+        """Others join that one."""
+        job = self.submit(0)
+        self.end(0)
+        again = self.submit(0)
+        self.assertIsNot(again, job)
+        self.assertIs(self.submit(0), again)
+        self.assertIs(self.uniques.find_ended(job.function, b"u"), job)
+        self.uniques.remove(b"u", again)
+        self.assertIs(self.uniques.find_ended(job.function, b"u"), job)
+        self.assertEqual(self.uniques.older, {})
+
+    def test_nothing_is_left_of_the_room_for_many(self) -> None:
+        """But only where there are none, or none that are a job's."""
+        empty = getsizeof(self.uniques.jobs)
+        for apart in (False, True):
+            for number in range(100):
+                self.uniques.add(b"%d" % number, make_job(self.functions[0], number, unique=b"%d" % number))
+            if apart:
+                self.uniques.grow_apart()
+            size = getsizeof(self.uniques.jobs)
+            for job in list(self.uniques):
+                self.uniques.shrink()
+                self.assertEqual(getsizeof(self.uniques.jobs), size)
+                self.uniques.remove(job.unique, job)
+            self.uniques.shrink()
+            self.assertEqual(getsizeof(self.uniques.jobs), empty)
+
+    def test_what_is_wrong_is_found(self) -> None:
+        job, other = self.submit(0), self.submit(1)
+        self.end(0)
+        third = self.submit(0)
+        self.uniques.check()
+        for wrong, name, value in (
+            (job, "state", 0),
+            (other, "key", b"v"),
+            (third, "function", Function(b"x")),
+        ):
+            right = getattr(wrong, name)
+            setattr(wrong, name, value)
+            self.assertRaises(AssertionError, self.uniques.check)
+            setattr(wrong, name, right)
+        self.uniques.check()

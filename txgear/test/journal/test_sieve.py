@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.keys import HASH_BITS, Key, hash_of
 from txgear.broker.records import Batch
-from txgear.broker.uniques import HASH_BITS, Key, hash_of
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.link import LOST, OPEN, Link
 from txgear.journal.sieve import (

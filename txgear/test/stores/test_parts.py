@@ -6,6 +6,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.keys import HASH_BITS, hash_of
 from txgear.broker.records import (
     LAST_NUMBER,
     Batch,
@@ -21,7 +22,6 @@ from txgear.broker.records import (
     Waking,
     WithUnique,
 )
-from txgear.broker.uniques import HASH_BITS, hash_of
 from txgear.protocol.constants import HIGH, NORMAL
 from txgear.stores.parts import PART_NUMBERS, WHOLE, Part, Parts, first_above
 from txgear.stores.sql import SqlStore

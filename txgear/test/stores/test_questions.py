@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.keys import HASH_BITS
 from txgear.broker.records import ByKey, InLane, Lane, Waking, WithUnique
-from txgear.broker.uniques import HASH_BITS
 from txgear.stores.lanecounts import MOST_EMPTY
 from txgear.stores.places import SEGMENT_BITS, SEGMENTS, WIDE_BITS
 from txgear.stores.sql import SqlStore

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.keys import hash_of
 from txgear.broker.records import ByKey, JobChange, JobRecord, WithUnique
-from txgear.broker.uniques import hash_of
 from txgear.errors import StoreRefused
 from txgear.stores import make_store, migrations
 from txgear.stores.sql import SqlStore

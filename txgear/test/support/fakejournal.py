@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from txgear.broker.keys import Key
 from txgear.broker.model import Job, Reply
 from txgear.broker.ports import Asking, Reading
 from txgear.broker.records import (
@@ -21,7 +22,6 @@ from txgear.broker.records import (
     StoredValue,
     key_of_record,
 )
-from txgear.broker.uniques import Key
 from txgear.protocol.packets import Data
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.clock import START

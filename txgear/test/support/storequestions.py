@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from txgear.broker.history import owned_by, owner_of
+from txgear.broker.keys import HASH_BITS, Key, hash_of
 from txgear.broker.records import (
     ASIDE,
     DEAD,
@@ -39,7 +40,6 @@ from txgear.broker.records import (
 )
 from txgear.broker.states import DEAD as DIED
 from txgear.broker.states import DONE, FAILED
-from txgear.broker.uniques import HASH_BITS, Key, hash_of
 from txgear.errors import StoreRefused
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.stores.batchwriter import MOST_INLINE

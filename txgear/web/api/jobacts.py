@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from txgear.broker.keys import key_of
 from txgear.broker.model import Job
 from txgear.broker.operators.inspection import PRIORITY_NAMES
 from txgear.broker.operators.matching import state_name
 from txgear.broker.rights import CANCEL, CORRECT, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW
-from txgear.broker.uniques import key_of
 from txgear.errors import ServerError
 from txgear.protocol.constants import MAX_FUNCTION, UNIQUE_FROM_WORKLOAD
 from txgear.protocol.textlines import text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from sys import getsizeof
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,13 +15,15 @@ from txgear.broker.records import ASIDE, KEPT, NAMED, OWN, Lane
 from txgear.broker.records import DEAD as DEAD_KIND
 from txgear.broker.states import DEAD, DONE
 from txgear.broker.tenants import Tenant
+from txgear.broker.uniques import Uniques
 from txgear.policies import EXCEPTION, FAIL
 from txgear.test.support.broker import make_job
 
 
 class EndedJobsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.ended = EndedJobs()
+        self.uniques = Uniques()
+        self.ended = EndedJobs(self.uniques)
         self.function = Function(b"f")
         self.number = 0
 
@@ -57,14 +60,14 @@ class EndedJobsTests(EndedJobsTestCase):
         self.ended.correct(first, b"v", 30)
         self.ended.check()
         self.assertEqual((self.shelf(True)[1], self.ended.own.bytes), (41, 7))
-        self.assertIs(self.ended.names.find(self.function, b"v"), first)
-        self.assertIsNone(self.ended.names.find(self.function, b"u"))
+        self.assertIs(self.uniques.find_ended(self.function, b"v"), first)
+        self.assertIsNone(self.uniques.find_ended(self.function, b"u"))
         self.ended.correct(first, b"v", 0)
         self.ended.correct(first, None, 0)
         self.ended.check()
-        self.assertIs(self.ended.names.find(self.function, b"v"), second)
+        self.assertIs(self.uniques.find_ended(self.function, b"v"), second)
         self.ended.correct(own, b"w", 7)
-        self.assertIs(self.ended.names.find(self.function, b"w"), own)
+        self.assertIs(self.uniques.find_ended(self.function, b"w"), own)
 
     def test_functions_too(self) -> None:
         self.put(3)
@@ -75,58 +78,58 @@ class EndedJobsTests(EndedJobsTestCase):
         first, second = self.put(3, unique=b"u"), self.put(5)
         self.ended.remove(first)
         self.assertEqual((self.shelf(False), self.function.kept), (([second], 5), 1))
-        self.assertIsNone(self.ended.names.find(self.function, b"u"))
+        self.assertIsNone(self.uniques.find_ended(self.function, b"u"))
         self.ended.remove(second)
         self.assertEqual(self.ended.jobs, {})
         self.ended.check()
 
     def test_the_last_one_has_the_unique(self) -> None:
         first, second = self.put(unique=b"u"), self.put(unique=b"u")
-        self.assertIs(self.ended.names.find(self.function, b"u"), second)
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), second)
         self.ended.remove(first)
-        self.assertIs(self.ended.names.newest(b"u"), second)
+        self.assertIs(self.uniques.newest_ended(b"u"), second)
         self.ended.remove(second)
-        self.assertIsNone(self.ended.names.newest(b"u"))
+        self.assertIsNone(self.uniques.newest_ended(b"u"))
 
     def test_of_the_same_name_the_last_that_is_there(self) -> None:
         first, second, third = (self.put(unique=b"u", since=float(number)) for number in range(3))
         other = self.put(unique=b"v")
         for gone, last in ((third, second), (first, second), (second, None)):
             self.ended.remove(gone)
-            self.assertIs(self.ended.names.find(self.function, b"u"), last)
-        self.assertIs(self.ended.names.newest(b"v"), other)
+            self.assertIs(self.uniques.find_ended(self.function, b"u"), last)
+        self.assertIs(self.uniques.newest_ended(b"v"), other)
         self.ended.check()
 
     def test_all_of_a_name(self) -> None:
         first, second = self.put(unique=b"u"), self.put(unique=b"u")
         self.function = Function(b"g")
         third = self.put(unique=b"u")
-        self.assertEqual(self.ended.names.named(b"u"), [second, first, third])
-        self.assertEqual(self.ended.names.named(b"v"), [])
+        self.assertEqual(self.uniques.named_ended(b"u"), [second, first, third])
+        self.assertEqual(self.uniques.named_ended(b"v"), [])
 
     def test_the_last_of_those_that_are_wanted(self) -> None:
         """Whether functions share the name, or not."""
         first = self.put(unique=b"u", since=1.0)
         for _ in range(2):
-            self.assertIs(self.ended.names.newest(b"u", (first,).__contains__), first)
-            self.assertIsNone(self.ended.names.newest(b"u", ().__contains__))
+            self.assertIs(self.uniques.newest_ended(b"u", (first,).__contains__), first)
+            self.assertIsNone(self.uniques.newest_ended(b"u", ().__contains__))
             self.function = Function(b"other")
             second = self.put(unique=b"u", since=2.0)
-            self.assertIs(self.ended.names.newest(b"u", (first, second).__contains__), second)
-        self.assertIsNone(self.ended.names.newest(b"v", (first,).__contains__))
+            self.assertIs(self.uniques.newest_ended(b"u", (first, second).__contains__), second)
+        self.assertIsNone(self.uniques.newest_ended(b"v", (first,).__contains__))
 
     def test_the_last_that_was_done(self) -> None:
-        self.assertIsNone(self.ended.names.find_done(self.function, b"u"))
+        self.assertIsNone(self.uniques.find_done(self.function, b"u"))
         dead = self.put(state=DEAD, unique=b"u")
-        self.assertIsNone(self.ended.names.find_done(self.function, b"u"))
+        self.assertIsNone(self.uniques.find_done(self.function, b"u"))
         done = self.put(unique=b"u")
-        self.assertIs(self.ended.names.find_done(self.function, b"u"), done)
+        self.assertIs(self.uniques.find_done(self.function, b"u"), done)
         later = self.put(state=DEAD, unique=b"u")
-        self.assertIs(self.ended.names.find_done(self.function, b"u"), done)
-        self.assertIs(self.ended.names.find(self.function, b"u"), later)
+        self.assertIs(self.uniques.find_done(self.function, b"u"), done)
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), later)
         for job in (later, dead):
             self.ended.remove(job)
-        self.assertIs(self.ended.names.newest(b"u"), done)
+        self.assertIs(self.uniques.newest_ended(b"u"), done)
 
     def test_their_time(self) -> None:
         job, gone = self.put(since=1.0), self.put(since=0.5)
@@ -138,7 +141,7 @@ class EndedJobsTests(EndedJobsTestCase):
         first, second = self.put(10, unique=b"u"), self.put(10)
         self.ended.drop_result(first)
         self.assertEqual((self.shelf(False), first.size), (([second], 10), 0))
-        self.assertIs(self.ended.names.find(self.function, b"u"), first)
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), first)
         self.ended.drop_result(first)
         self.ended.remove(first)
         self.assertEqual((self.shelf(False), self.function.kept), (([second], 10), 1))
@@ -168,7 +171,7 @@ class OwnTests(EndedJobsTestCase):
         job, other = self.job(unique=b"u"), self.put(unique=b"v")
         self.ended.add(job, 60.0, counted=False)
         self.assertEqual(self.shelf(False), ([other], 0))
-        self.assertIs(self.ended.names.find(self.function, b"u"), job)
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), job)
         self.assertIsNone(self.ended.counted(job))
         self.assertIs(self.ended.counted(other), self.ended.results(self.function))
 
@@ -177,7 +180,7 @@ class OwnTests(EndedJobsTestCase):
         late = self.put(unique=b"u", since=3.0)
         self.function = Function(b"g")
         self.put(unique=b"u", since=1.0)
-        self.assertIs(self.ended.names.newest(b"u"), late)
+        self.assertIs(self.uniques.newest_ended(b"u"), late)
 
 
 class ReviewTests(EndedJobsTestCase):
@@ -195,7 +198,7 @@ class ReviewTests(EndedJobsTestCase):
         self.assertEqual((self.shelf(True), self.ended.own.jobs), (([second], 5), {}))
         self.assertEqual(list(self.ended.groups.of(self.function)), [UNKNOWN])
         self.assertEqual((self.ended.dead(self.function), self.function.kept), (3, 3))
-        self.assertIs(self.ended.names.find(self.function, b"u"), first)
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), first)
         self.assertIsNone(self.ended.counted(first))
         self.ended.give_back(owned, own=True, reason=FAIL)
         self.ended.check()
@@ -232,6 +235,9 @@ class FreshTests(EndedJobsTestCase):
 
     def keep(self, size: int = 0, unique: bytes = b"", until: float = 60.0) -> Job:
         job = self.job(size, unique=unique)
+        if job.key is not None:
+            # As one that others could join.
+            self.uniques.keep(job.key, job)
         self.ended.keep(job, until)
         self.ended.check()
         return job
@@ -240,11 +246,11 @@ class FreshTests(EndedJobsTestCase):
         first, second = self.keep(3), self.keep(5)
         self.assertEqual(self.ended.jobs, {1: first, 2: second})
         self.assertEqual((self.function.kept, len(self.ended)), (2, 2))
-        self.assertEqual(len(self.ended.names), 0)
+        self.assertEqual(list(self.uniques), [])
 
     def test_they_are_found_wherever_somebody_looks(self) -> None:
         job = self.keep(3, b"u")
-        self.assertIs(self.ended.names.find(self.function, b"u"), job)
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), job)
         job = self.keep(3, b"v")
         self.assertEqual(self.shelf(False)[1], 6)
         job = self.keep(3, b"w")
@@ -262,9 +268,9 @@ class FreshTests(EndedJobsTestCase):
         self.keep(unique=b"u")
         self.function = other
         self.assertEqual(self.shelf(False), (jobs, 0))
-        self.assertIs(self.ended.names.find(self.function, b"u"), jobs[-1])
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), jobs[-1])
         self.ended.remove(jobs[-1])
-        self.assertIs(self.ended.names.find(self.function, b"u"), jobs[-2])
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), jobs[-2])
         self.ended.check()
 
     def test_their_time(self) -> None:
@@ -330,9 +336,20 @@ class FreshTests(EndedJobsTestCase):
         self.ended.check()
         self.assertEqual((self.shelf(False), self.function.kept, job.due), (([], 0), 0, 0.0))
 
+    def test_a_great_many_leave_no_room(self) -> None:
+        tables = self.ended.jobs, self.uniques.jobs
+        empty = [*map(getsizeof, tables)]
+        jobs = [self.put(unique=b"%d" % number) for number in range(100)]
+        for job in jobs:
+            self.assertNotEqual([*map(getsizeof, tables)], empty)
+            self.ended.remove(job)
+        self.assertEqual([*map(getsizeof, tables)], empty)
+
     def test_a_great_many(self) -> None:
         for number in range(MOST_FRESH):
-            self.ended.keep(self.job(unique=b"%d" % number), 60.5)
+            job = self.job(unique=b"%d" % number)
+            self.uniques.add(job.unique, job)
+            self.ended.keep(job, 60.5)
         self.ended.check()
         self.assertEqual(self.ended.next_due(), 60.5)
 
@@ -369,7 +386,7 @@ class FreshTests(EndedJobsTestCase):
         self.ended.check()
         self.assertEqual((self.ended.jobs, self.ended.rows, self.function.kept), ({3 + 2: left}, 4, 5))
         self.assertEqual([job.due for job in jobs], [0.0, 0.0])
-        self.assertIsNone(self.ended.names.find(self.function, b"v"))
+        self.assertIsNone(self.uniques.find_ended(self.function, b"v"))
         shelf = self.ended.results(self.function)
         self.assertEqual((shelf.count, shelf.rows, shelf.bytes), (4, 3, 21))
         self.ended.check()
@@ -426,14 +443,14 @@ class RowsTests(EndedJobsTestCase):
                 self.ended.let_go([job])
             self.assertEqual(self.counted(), expected)
         self.assertEqual((list(self.ended.jobs), self.ended.rows), ([jobs[ASIDE].number], 7))
-        self.assertIsNone(self.ended.names.find(self.function, b"u"))
+        self.assertIsNone(self.uniques.find_ended(self.function, b"u"))
         for kind, job in reversed(jobs.items()):
             if kind != ASIDE:
                 self.ended.take_in(job, 60.0, kind, None)
             self.assertEqual(self.counted(), expected)
             self.assertEqual(self.ended.kind_of(job), kind)
         self.assertEqual(self.ended.rows, 0)
-        self.assertIs(self.ended.names.find(self.function, b"u"), jobs[DEAD_KIND + 5])
+        self.assertIs(self.uniques.find_ended(self.function, b"u"), jobs[DEAD_KIND + 5])
         for shelf in (self.ended.results(self.function), self.ended.own):
             numbers = [job.number for job in shelf.in_order()]
             self.assertEqual((len(numbers) > 1, numbers), (True, sorted(numbers)))

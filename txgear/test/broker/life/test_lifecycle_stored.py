@@ -420,12 +420,12 @@ class JournalRefusesTests(DurableBrokerTestCase):
         lines, number, uniques = (
             self.fixture.counts(),
             self.broker.table.next_number,
-            len(self.broker.table.uniques),
+            list(self.broker.table.uniques),
         )
         with self.assertRaisesRegex(QueueError, "^QUEUE_ERROR: The store is locked$"):
             self.fixture.submit(None, function, unique)
         self.assertEqual((self.fixture.counts(), self.broker.table.next_number), (lines, number))
-        self.assertEqual((len(self.broker.table.uniques), len(self.broker.table.jobs)), (uniques, 2))
+        self.assertEqual((list(self.broker.table.uniques), len(self.broker.table.jobs)), (uniques, 2))
         self.assertEqual(self.journal.adding, [])
 
     def test_a_background_job_is_refused_before_anything_has_changed(self) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from txgear.broker.history import Attempt, History
+from txgear.broker.keys import key_of
 from txgear.broker.model import Job
 from txgear.broker.records import DEAD as DEAD_KIND
 from txgear.broker.records import KEPT, PAUSED, SCHEDULED, JobRecord, LaneCount, StoredValue, lane_of
 from txgear.broker.rights import SEE
 from txgear.broker.states import DEAD, DELAYED, DONE, PAGED, QUEUED
-from txgear.broker.uniques import key_of
 from txgear.errors import AccessDenied
 from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE, WORK_FAIL
 from txgear.test.support.broker import (

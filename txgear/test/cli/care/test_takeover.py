@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.keys import key_of
 from txgear.broker.records import JobRecord, NewJob
-from txgear.broker.uniques import key_of
 from txgear.cli.care.gearmandtable import Row
 from txgear.cli.care.takeover import CHUNK_BYTES, CHUNK_ROWS, Report, Takeover, shown
 from txgear.errors import StoreRefused, StoreUnavailable
