@@ -704,7 +704,7 @@ def test_a_server_that_stays_away(
     assert [(row["workload"], row["outcome"]) for row in lines_of(failed)] == [("1", "lost"), ("2", "unsent")]
     said = program.stderr.decode().splitlines()
     assert any("1 lost, 1 unsent" in line for line in said)
-    assert said[-1].startswith("txgear submit: no server could be reached within 1 seconds")
+    assert said[-1].startswith("txgear submit: no server could be reached within 1 second")
 
 
 def test_several_servers(start_server: Servers, function: str) -> None:

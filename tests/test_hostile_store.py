@@ -194,7 +194,7 @@ def test_short_store_timeout(start_server: Servers, tmp_path: Path) -> None:
         kind, body = background(KEPT, b"x")(line)
         seconds = time.monotonic() - begin
         line.close()
-    assert (kind, body) == (P.ERROR, b"QUEUE_ERROR\0The store has not answered for 1 seconds")
+    assert (kind, body) == (P.ERROR, b"QUEUE_ERROR\0The store has not answered for 1 second")
     assert 0.9 < seconds < 1.0 + LATE
 
 

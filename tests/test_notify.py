@@ -52,7 +52,7 @@ def test_life(programs: Programs, tmp_path: Path, abstract: bool) -> None:
     assert told == {"READY": "1", "STATUS": "0 connections; 0 jobs, 0 of them running"}
     with WirePeer(port) as peer:
         peer.submit(b"f", b"data", type=P.SUBMIT_JOB_BG)
-        assert manager.until("STATUS")["STATUS"] == "1 connections; 1 jobs, 0 of them running"
+        assert manager.until("STATUS")["STATUS"] == "1 connection; 1 job, 0 of them running"
     before = time.monotonic_ns() // 1000
     server.signal(signal.SIGHUP)
     told = manager.until("RELOADING")

@@ -87,7 +87,14 @@ def size_text(number: int) -> str:
 def byte_words(number: int) -> str:
     """The same for people: C{64 MiB}, C{1,000 bytes}."""
     text = size_text(number)
-    return f"{number:,} bytes" if text.isdigit() else f"{text[:-1]} {text[-1]}iB"
+    if text.isdigit():
+        return f"{number:,} byte{'s' * (number != 1)}"
+    return f"{text[:-1]} {text[-1]}iB"
+
+
+def second_words(seconds: float) -> str:
+    """A time for people, in the unit in which it was said: C{1 second}, C{0.5 seconds}."""
+    return f"{seconds:g} second{'s' * (seconds != 1)}"
 
 
 def count(value: Any) -> int:

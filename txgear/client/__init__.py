@@ -42,6 +42,7 @@ from txgear.protocol.constants import (
     UNIQUE_FROM_WORKLOAD,
 )
 from txgear.protocol.packets import request as packet
+from txgear.quantities import second_words
 
 __all__ = ["Client", "ClientJob", "JobStatus", "Outcome", "Result", "Task"]
 
@@ -408,7 +409,7 @@ class Client(Service):
             return ResultQuestion(b"%d" % next(self._tokens), handle, function, unique, wait)
 
         def overdue(_: object, seconds: float) -> Failure:
-            return Failure(JobTimeout(f"no result within {seconds:g} seconds", handle or None))
+            return Failure(JobTimeout(f"no result within {second_words(seconds)}", handle or None))
 
         found = self._lookup.find(question, server)
         if timeout is not None:

@@ -16,6 +16,7 @@ from txgear.errors import JobFailed, JobLost, JobRaised, JobTimeout, TxgearError
 from txgear.net.arguments import check_callable
 from txgear.protocol.constants import WORK_COMPLETE, WORK_DATA, WORK_EXCEPTION, WORK_FAIL, WORK_STATUS
 from txgear.protocol.packets import Data, decimal
+from txgear.quantities import second_words
 
 TERMINAL: Final = frozenset((WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION))
 """The packets after which nothing more comes of a job."""
@@ -189,7 +190,7 @@ class ClientJob(Request):
 
     def _overdue(self, timeout: float) -> None:
         self._timer = None
-        self._finish(JobTimeout(f"no result within {timeout:g} seconds", self.handle))
+        self._finish(JobTimeout(f"no result within {second_words(timeout)}", self.handle))
 
     def _finish(self, outcome: bytes | Exception) -> None:
         if not self.finish():

@@ -23,6 +23,7 @@ from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
 from txgear.net.steady import LATE
 from txgear.net.watchdog import ATTEMPT_SECONDS
+from txgear.quantities import second_words
 
 RequestT = TypeVar("RequestT", bound=Request)
 
@@ -290,7 +291,7 @@ class Sender:
         if len(refusals) == len(self._servers):
             request.failed(refusals[self._servers[-1]])
             return
-        why = f"no server could be reached within {self._connect_timeout:g} seconds"
+        why = f"no server could be reached within {second_words(self._connect_timeout)}"
         for connector in self._connectors:
             if connector.problem:
                 why += f"; {connector.problem}"

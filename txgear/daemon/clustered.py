@@ -16,6 +16,7 @@ from txgear.cluster.member import Member
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IPartedStore
 from txgear.journal.timer import Timer
+from txgear.quantities import second_words
 from txgear.server.jobserver import JobServer
 
 NO_CLUSTER: Final = (
@@ -140,9 +141,9 @@ class Clustered:
 
     def _give_up(self, seconds: float, result: Any, timeout: float) -> None:
         self.log.warn(
-            "jobs have not ended within {seconds:g} seconds: they go with the part, and another server has"
+            "jobs have not ended within {span}: they go with the part, and another server has"
             " them run again, unless their workers bring it their results",
-            seconds=seconds,
+            span=second_words(seconds),
         )
 
     def _stopped_before(self, failure: Failure) -> Deferred[None]:

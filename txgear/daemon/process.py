@@ -17,6 +17,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
+from txgear.broker import words
 from txgear.broker.model import Peer
 from txgear.broker.records import StoredValue
 from txgear.broker.rights import SHUTDOWN
@@ -206,7 +207,7 @@ class ProcessService(ServerService):
                 return values
             rows, taken = store.leftovers(table)
             if rows > taken:
-                jobs = "1 job of gearmand is" if rows == 1 else f"{rows} jobs of gearmand are"
+                jobs = f"{words.number(rows, 'job')} of gearmand {words.verb(rows, 'is', 'are')}"
                 done = f"{taken} of them were taken over; " if taken else ""
                 self._notes.append(
                     f"{jobs} in table {table} of {store.name}; {done}stop this server and take them over:"
@@ -235,7 +236,8 @@ class ProcessService(ServerService):
         server = self.server
         broker, journal = server.broker, server.journal
         jobs, running = len(broker.table), broker.dispatcher.running
-        counts = f"{len(broker.peers)} connections; {jobs} jobs, {running} of them running"
+        peers = words.number(len(broker.peers), "connection")
+        counts = f"{peers}; {words.number(jobs, 'job')}, {running:,} of them running"
         if broker.dispatcher.draining:
             return f"draining: {counts}"
         if journal is not None and journal.unavailable is not None:

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from txgear.broker.broker import Broker
 from txgear.broker.records import ASIDE, DEAD, OWN, PAUSED, WAITING, InLane, JobRecord, Lane, StoredValue
+from txgear.broker.words import number
 from txgear.interfaces import IJobStore, IPatientStore
 from txgear.journal.journal import NUMBERS, Journal
 from txgear.protocol.textlines import shown_word
@@ -51,7 +52,9 @@ class Restored(NamedTuple):
                 count=jobs,
                 jobs="job is" if jobs == 1 else "jobs are",
                 seconds=seconds,
-                also=f"; ended ones that are kept: {dead} dead, {others} others" if dead or others else "",
+                also=f"; ended ones that are kept: {dead:,} dead, {number(others, 'other')}"
+                if dead or others
+                else "",
             )
         if paused := [value.name for value in self.values if value.kind == PAUSED]:
             more = len(paused) - MOST_NAMED

@@ -29,6 +29,7 @@ from txgear.journal.shared import Shared
 from txgear.journal.sieve import Sieve
 from txgear.journal.trust import LAPSED, Trust
 from txgear.journal.writes import NOTHING, NOW, Writes
+from txgear.quantities import second_words
 
 if TYPE_CHECKING:
     from txgear.broker.records import StoredValue
@@ -289,7 +290,7 @@ class Journal:
     def _time_is_up(self) -> None:
         """Those who wait for a batch have waited long enough."""
         link = self._link
-        reason = link.unavailable or f"The store has not answered for {self._timeout:g} seconds"
+        reason = link.unavailable or f"The store has not answered for {second_words(self._timeout)}"
         link.refuse(reason, link.detail or reason)
         self._writes.jobs.refuse_all(reason, self._clock.seconds())
         self.answered()

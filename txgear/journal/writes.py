@@ -266,9 +266,9 @@ class Writes:
             self._tell_of_refused(refusals.new_jobs)
         if refusals.results:
             self.log.error(
-                "{store} does not keep the results of {count} jobs: {reason}",
+                "{store} does not keep the results of {jobs}: {reason}",
                 store=self._link.name,
-                count=len(refusals.results),
+                jobs=words.number(len(refusals.results), "job"),
                 reason=str(next(iter(refusals.results.values()))),
             )
             for number in refusals.results:
@@ -297,9 +297,10 @@ class Writes:
             return
         self._refusals_quiet_until = now + REFUSED_SECONDS
         self.log.error(
-            "{store} does not keep {count} new jobs, whose submits are refused: {reason}",
+            "{store} does not keep {jobs}, whose {submits} refused: {reason}",
             store=self._link.name,
-            count=self._jobs_refused,
+            jobs=words.number(self._jobs_refused, "new job"),
+            submits=words.verb(self._jobs_refused, "submit is", "submits are"),
             reason=str(next(iter(new_jobs.values()))),
         )
         self._jobs_refused = 0
@@ -332,8 +333,8 @@ class Writes:
         """The store answers: say how many results it has cost that it did not."""
         if self._results_lost:
             self.log.error(
-                "the results of {count} jobs are not kept: the store {store} did not answer",
-                count=self._results_lost,
+                "the results of {jobs} are not kept: the store {store} did not answer",
+                jobs=words.number(self._results_lost, "job"),
                 store=self._link.name,
             )
             self._results_lost = 0

@@ -17,6 +17,7 @@ from txgear.errors import ServerError
 from txgear.net.serverconnection import ServerConnection
 from txgear.net.servers import Server
 from txgear.net.watchdog import ATTEMPT_SECONDS
+from txgear.quantities import second_words
 
 FIRST_DELAY: Final = 0.5
 """Seconds, at the most, before a server that went away is tried again."""
@@ -55,7 +56,7 @@ def connect_once(
     """
 
     def overdue(_: object, seconds: float) -> Failure:
-        return Failure(TimeoutError(f"no connection within {seconds:g} seconds"))
+        return Failure(TimeoutError(f"no connection within {second_words(seconds)}"))
 
     attempt: Deferred[IProtocol] = maybeDeferred(server.endpoint.connect, _ConnectionFactory(build))
     return attempt.addTimeout(ATTEMPT_SECONDS, clock, onTimeoutCancel=overdue)

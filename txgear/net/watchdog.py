@@ -9,6 +9,8 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from txgear.quantities import second_words
+
 ATTEMPT_SECONDS: Final = 10.0
 """
 How long one attempt to connect may take, and then the server's first answer: a
@@ -135,9 +137,9 @@ class Watchdog:
             self._forgive(now)
         if self._asked_at is not None and now >= self._asked_at + self._answer_timeout:
             self._on_unanswered()
-            self._give_up(f"left a request unanswered for {self._answer_timeout:g} seconds")
+            self._give_up(f"left a request unanswered for {second_words(self._answer_timeout)}")
         elif self._echo_at is not None and now >= self._echo_at + self._echo_timeout:
-            self._give_up(f"did not answer within {self._echo_timeout:g} seconds")
+            self._give_up(f"did not answer within {second_words(self._echo_timeout)}")
         else:
             if self._echo_at is None and now >= self._heard_at + self._heartbeat:
                 self._send_echo()

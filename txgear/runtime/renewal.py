@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from txgear.broker.words import number
 from txgear.runtime.config import GroupTable
 from txgear.runtime.status import Running
 
@@ -62,7 +63,7 @@ def due(table: GroupTable, part: float, seen: Seen) -> str:
     @param part: from 0 to 1: the bounds of jobs, age and idle time are this part of what the table says.
     """
     if table.max_jobs is not None and seen.done >= max(table.max_jobs * part, 1):
-        return f"it has done {seen.done} jobs"
+        return f"it has done {number(seen.done, 'job')}"
     age = seen.now - seen.started
     if table.max_age is not None and age >= table.max_age * part:
         return f"it is {age:.0f} s old"

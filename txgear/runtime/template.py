@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from txgear.broker import words
 from txgear.runtime.birth import CONTROL, INHERITED, PAGE, show_title
 from txgear.runtime.child import use_path, work
 from txgear.runtime.control import PIECE, Failed, Lines, Loaded, cut, line
@@ -112,7 +113,8 @@ def unfit(threads: Iterable[str], tasks: Path, modules: Container[str]) -> str:
     if others:
         return f"a module has started a thread as it was imported: {', '.join(others)}"
     if tasks.is_dir() and (count := len(list(tasks.iterdir()))) > 1:
-        return f"a module has started {count - 1} threads as it was imported, which are none of Python's"
+        threads, are = words.number(count - 1, "thread"), words.verb(count - 1, "is", "are")
+        return f"a module has started {threads} as it was imported, which {are} none of Python's"
     if REACTOR in modules:
         return "a module has imported twisted.internet.reactor, which installs it"
     return ""

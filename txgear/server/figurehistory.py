@@ -15,6 +15,7 @@ from twisted.internet.task import SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txgear.broker import words
 from txgear.broker.counts import Counts
 from txgear.broker.diagnosis.findings import Trend
 from txgear.broker.model import Function
@@ -319,8 +320,9 @@ class FigureHistory:
         self._is_read = not more
         if self._is_read and self._damaged:
             self.log.warn(
-                "{count} chunks of the history of figures are passed over: {why}",
-                count=len(self._damaged),
+                "{chunks} of the history of figures {are} passed over: {why}",
+                chunks=words.number(len(self._damaged), "chunk"),
+                are=words.verb(len(self._damaged), "is", "are"),
                 why=self._damaged[0],
             )
 

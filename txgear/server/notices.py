@@ -14,6 +14,7 @@ from twisted.logger import Logger, LogLevel
 from txgear.broker.model import Job, Peer
 from txgear.policies import SILENT
 from txgear.protocol.textlines import for_line, shown
+from txgear.quantities import second_words
 
 MINUTE: Final = 60.0
 """Seconds between two lines of one kind, once the burst is used up."""
@@ -192,12 +193,11 @@ class Notices:
             self.log,
             LogLevel.warn,
             (reason, function),
-            "{handle} of {function} is taken back from {worker} after {seconds:g} seconds:"
-            " {why} (attempt {attempt})",
+            "{handle} of {function} is taken back from {worker} after {span}: {why} (attempt {attempt})",
             handle=shown(job.handle).decode("utf-8"),
             function=shown(function).decode("utf-8"),
             worker=for_line(job.worker.name).decode("utf-8"),
-            seconds=round(now - job.since, 3),
+            span=second_words(round(now - job.since, 3)),
             why="it was silent" if reason == SILENT else "its time is over",
             attempt=job.retries + 1,
         )

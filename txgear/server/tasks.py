@@ -18,6 +18,7 @@ from txgear.broker.operators.bulkacts import BulkAct, Order
 from txgear.broker.operators.inspection import PRIORITY_NAMES, moment
 from txgear.broker.operators.search import OF_DEAD, OF_ENDED, OF_JOBS, Search
 from txgear.broker.rights import MOVE, PRIORITISE, REVIEW, SHUTDOWN, check, meets
+from txgear.broker.words import number
 from txgear.errors import InvalidArgument, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import TEXT
@@ -148,7 +149,9 @@ def for_all(
         if not task.is_counted:
             answer = textlines.refused(ServerError("The task was stopped", "STOPPED"))
         elif why := problems(task):
-            error = f"Task {task.number} is for {task.figures.matched} jobs, and not everywhere: {why}"
+            error = (
+                f"Task {task.number} is for {number(task.figures.matched, 'job')}, and not everywhere: {why}"
+            )
             answer = textlines.refused(ServerError(error, "NOT_ALL_DONE"))
         server.outbox.release(reply, TEXT, answer)
 

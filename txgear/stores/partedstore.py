@@ -26,6 +26,7 @@ from txgear.broker.records import (
 )
 from txgear.errors import StoreError, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IPartedStore, IPatientStore, IReportingStore
+from txgear.quantities import second_words
 from txgear.stores import migrations
 from txgear.stores.batchwriter import BatchWriter
 from txgear.stores.claims import Claims
@@ -115,8 +116,8 @@ class PartedStore(SqlStore):
         """Make our part, and before that the first one, where nobody has made any."""
         if self._server.stall >= self.lease_seconds:
             raise StoreUnusable(
-                f"its nodes stand still for {self._server.stall:g} seconds when one dies, and the lease is"
-                f" {self.lease_seconds:g}: it has to be longer"
+                f"its nodes stand still for {second_words(self._server.stall)} when one dies, and the lease"
+                f" is {self.lease_seconds:g}: it has to be longer"
             )
         prepare(self._server, connection, self._times)
         driver = driver_of(connection)

@@ -21,6 +21,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.types.string import BytesBinaryDumper
 from psycopg.waiting import Ready, Wait
 
+from txgear.quantities import second_words
 from txgear.stores.unsent import unsent
 
 RV = TypeVar("RV")
@@ -188,7 +189,7 @@ class PsycopgConnection(psycopg.Connection[Any]):
                 since = monotonic()
             elif monotonic() - since >= self.stall_timeout:
                 self.close()
-                raise psycopg.OperationalError(f"no answer within {self.stall_timeout:g} seconds")
+                raise psycopg.OperationalError(f"no answer within {second_words(self.stall_timeout)}")
         return events
 
 

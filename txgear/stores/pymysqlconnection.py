@@ -11,6 +11,7 @@ import pymysql
 from pymysql.constants import CR
 from pymysql.converters import escape_float
 
+from txgear.quantities import second_words
 from txgear.stores.listed import Rows, Selected, Values
 from txgear.stores.unsent import unsent, until_sent
 
@@ -86,5 +87,5 @@ class PyMySQLConnection(pymysql.connections.Connection):
         descriptor: int = self._sock.fileno()  # type: ignore[attr-defined]
         if not until_sent(lambda: unsent(descriptor), SLICE, stall_seconds):
             self._force_close()  # type: ignore[attr-defined]
-            problem = f"no answer within {stall_seconds:g} seconds"
+            problem = f"no answer within {second_words(stall_seconds)}"
             raise pymysql.OperationalError(CR.CR_SERVER_LOST, problem)

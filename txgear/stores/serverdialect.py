@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from twisted.logger import Logger
 
 from txgear.errors import ConfigurationError
+from txgear.quantities import second_words
 from txgear.stores.connector import Connector
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.hosts import TIMEOUT, Host, HostsError, QueryValue, shown, split, with_query
@@ -164,19 +165,19 @@ class ServerDialect(StoreDialect):
         if self._is_patient:
             self.timeout = needed
             self.log.info(
-                "{store} answers nothing for {stall:g} seconds when a node dies ({why}): what is to be stored"
-                " waits for up to {timeout:g} seconds",
+                "{store} answers nothing for {span} when a node dies ({why}): what is to be stored"
+                " waits for up to {patience}",
                 store=self.name,
-                stall=stall,
+                span=second_words(stall),
                 why=why,
-                timeout=needed,
+                patience=second_words(needed),
             )
         elif stall != known:
             self.log.warn(
-                "{store} answers nothing for {stall:g} seconds when a node dies ({why}), and --store-timeout"
+                "{store} answers nothing for {span} when a node dies ({why}), and --store-timeout"
                 " is {timeout:g}: submits are refused meanwhile. Leave that option out, or say {needed:g}",
                 store=self.name,
-                stall=stall,
+                span=second_words(stall),
                 why=why,
                 timeout=self.timeout,
                 needed=needed,

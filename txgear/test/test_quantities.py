@@ -19,6 +19,7 @@ from txgear.quantities import (
     fraction,
     interval,
     rate_text,
+    second_words,
     size,
     size_text,
 )
@@ -62,8 +63,13 @@ class QuantityTests(SynchronousTestCase):
         for number, text in ((0, "0"), (1023, "1023"), (1024, "1K"), (3 << 19, "1536K"), (5 << 40, "5T")):
             self.assertEqual(size_text(number), text)
             self.assertEqual(size(text), number)
-        for number, text in ((64 << 20, "64 MiB"), (2048, "2 KiB"), (1000, "1,000 bytes"), (0, "0 bytes")):
+        for number, text in ((64 << 20, "64 MiB"), (2048, "2 KiB"), (1000, "1,000 bytes"), (1, "1 byte")):
             self.assertEqual(byte_words(number), text)
+
+    def test_seconds_in_words(self) -> None:
+        """One is one; a part of one is said as most people do."""
+        for seconds, text in ((1.0, "1 second"), (0.5, "0.5 seconds"), (0, "0 seconds"), (90, "90 seconds")):
+            self.assertEqual(second_words(seconds), text)
 
     def test_what_is_no_time(self) -> None:
         self.assert_refused(

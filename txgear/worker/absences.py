@@ -11,8 +11,10 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from txgear.broker.words import number, verb
 from txgear.net.connector import LONGEST_DELAY, Connector
 from txgear.net.servers import Server
+from txgear.quantities import second_words
 from txgear.worker.connection import WorkerConnection
 from txgear.worker.job import WorkerJob
 from txgear.worker.returning import Absence
@@ -80,10 +82,11 @@ class Absences:
             absence.timer = self._clock.callLater(connection.grace, self._overdue, server)
             self._connectors[server].patience = HURRY_SECONDS
             self.log.info(
-                "{count} jobs of {server} go on for {grace:g} seconds",
-                count=len(absence),
+                "{jobs} of {server} {go} on for {grace}",
+                jobs=number(len(absence), "job"),
                 server=server.name,
-                grace=connection.grace,
+                go=verb(len(absence), "goes", "go"),
+                grace=second_words(connection.grace),
             )
             self._offer()
 
@@ -128,10 +131,10 @@ class Absences:
         for job in absence.deliver(connection, held, not connection.offers):
             connection.take_back(job)
         self.log.info(
-            "{server} takes {count} of {offered} jobs from before",
+            "{server} takes {count} of {jobs} from before",
             server=connection.server.name,
             count=len(held),
-            offered=offered,
+            jobs=number(offered, "job"),
         )
         if connection.offers and absence and not absence.is_over:
             # Nobody may have them yet, as the server that it was has let go of them.
@@ -151,10 +154,11 @@ class Absences:
         for server, absence in list(self._kept.items()):
             if mine := absence.offers.keys() & held:
                 self.log.info(
-                    "{server} has {count} jobs of {former} now, and they go on",
+                    "{server} has {jobs} of {former} now, which {go} on",
                     server=connection.server.name,
-                    count=len(mine),
+                    jobs=number(len(mine), "job"),
                     former=server.name,
+                    go=verb(len(mine), "goes", "go"),
                 )
                 for job in absence.deliver(connection, mine, False):
                     connection.take_back(job)

@@ -12,12 +12,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from txgear.broker.rights import WORK, denied
+from txgear.broker.words import number, verb
 from txgear.errors import AccessDenied
 from txgear.net.connector import Connector
 from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
 from txgear.protocol.constants import WORD_STOP, WORK_EXCEPTION
 from txgear.protocol.textlines import text
+from txgear.quantities import second_words
 from txgear.worker.absences import Absences
 from txgear.worker.connection import WorkerConnection
 from txgear.worker.functions import Ability
@@ -189,13 +191,16 @@ class ServerLinks:
 
     def _stop_now(self) -> None:
         self._stop_timer = None
+        left = len(self._jobs)
         self.log.warn(
-            "{count} jobs have not ended within {seconds} seconds; they are given up",
-            count=len(self._jobs),
-            seconds=self._stop_timeout,
+            "{jobs} {have} not ended within {span}, and {are} given up",
+            jobs=number(left, "job"),
+            have=verb(left, "has", "have"),
+            span=second_words(self._stop_timeout),
+            are=verb(left, "is", "are"),
         )
         self._gives_up = True
-        why = f"the worker was stopped, and the job had not ended {self._stop_timeout:g} seconds later"
+        why = f"the worker was stopped, and the job had not ended {second_words(self._stop_timeout)} later"
         self._absences.end_all(why)
         for connection in self._connected():
             if connection.grace:

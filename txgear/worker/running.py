@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from txgear.net import arguments
 from txgear.protocol.constants import WORK_EXCEPTION, WORK_FAIL, WORK_RETRY
 from txgear.protocol.textlines import text
+from txgear.quantities import second_words
 from txgear.worker.functions import Ability, Fail, FailWithText, Function, RetryLater
 from txgear.worker.job import WorkerJob
 from txgear.worker.threads import Handed, Threads
@@ -297,9 +298,9 @@ class RunningJobs:
     def _overdue(self, job: WorkerJob, timeout: float) -> None:
         job.timer = None
         self.log.warn(
-            "job {handle} of {function} has not ended within {timeout:g} seconds; it is given up",
+            "job {handle} of {function} has not ended within {span}; it is given up",
             handle=text(job.handle),
             function=text(job.function),
-            timeout=timeout,
+            span=second_words(timeout),
         )
         self.give_up(job, "its time was up")

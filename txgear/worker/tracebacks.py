@@ -11,6 +11,8 @@ from typing import Final
 import twisted
 from twisted.python.failure import Failure
 
+from txgear.broker.words import number, verb
+
 MAX_EXCEPTION: Final = 65536
 """Bytes of an exception's text that are sent at the most."""
 MOST_LINES: Final = 40
@@ -76,5 +78,5 @@ def _lines(frames: StackSummary) -> list[str]:
         return []
     left_out = len(lines) - MOST_LINES
     if left_out > 0:
-        lines = [f"  [{left_out} lines are left out]", *lines[left_out:]]
+        lines = [f"  [{number(left_out, 'line')} {verb(left_out, 'is', 'are')} left out]", *lines[left_out:]]
     return ["Traceback (most recent call last):", *lines]

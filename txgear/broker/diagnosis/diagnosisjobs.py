@@ -167,7 +167,9 @@ def queue_full(case: Case) -> Iterator[Finding]:
     else:
         return
     facts: dict[str, Any] = {"jobs": function.total, "bytes": function.bytes, "reason": reason}
-    words = f"submits are refused: {reason}; {number(function.total, 'job')} of {function.bytes:,} bytes"
+    words = (
+        f"submits are refused: {reason}; {number(function.total, 'job')} of {number(function.bytes, 'byte')}"
+    )
     counts = case.counts
     if counts is not None and (refused := counts.refused.get(QUEUE_FULL, 0)):
         last = counts.refused_at[QUEUE_FULL]

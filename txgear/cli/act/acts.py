@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+from txgear.broker.words import number
 from txgear.cli.base.api import ROOT, Api, as_shown, path_of
 from txgear.cli.base.finding import that_may_have, the_one
 from txgear.cli.base.options import Servers
@@ -248,11 +249,6 @@ def carry_out(
     return status
 
 
-def plural(count: int, what: str) -> str:
-    """A number of things: C{1 job}, C{10,000 jobs}."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
 def named(names: Sequence[str], what: str) -> str:
     """Some things: C{function mail.send}, C{3 functions}."""
-    return f"{what} {names[0]}" if len(names) == 1 else plural(len(names), what)
+    return f"{what} {names[0]}" if len(names) == 1 else number(len(names), what)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import click
 
-from txgear.cli.act.acts import Fleet, named, plural
+from txgear.broker.words import number
+from txgear.cli.act.acts import Fleet, named
 from txgear.cli.act.functions import at_all, function_names, post
 from txgear.cli.base.api import as_shown, path_of
 from txgear.cli.base.asking import be_sure, people, yes_option
@@ -32,7 +33,7 @@ def command(servers: Servers, as_json: bool, yes: bool, functions: tuple[str, ..
     if not yes:
         jobs = sum(waiting(fleet, as_shown(name)) for name in functions)
         with people() as answers:
-            be_sure(f"Purge {named(functions, 'function')} of {plural(jobs, 'job')}?", answers)
+            be_sure(f"Purge {named(functions, 'function')} of {number(jobs, 'job')}?", answers)
     return at_all(fleet, functions, post("purge"), COLUMNS, as_json, apart=True)
 
 

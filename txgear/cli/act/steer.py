@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from txgear.cli.act.acts import Fleet, Row, carry_out, plural
+from txgear.broker.words import number
+from txgear.cli.act.acts import Fleet, Row, carry_out
 from txgear.cli.base.api import ROOT, Api, as_shown, path_of
 from txgear.cli.base.asking import be_sure, people, yes_option
 from txgear.cli.base.finding import WHERE
@@ -129,7 +130,7 @@ def _tell_all(
     if told and not sure:
         how = "Hang up on {}?" if order.word == DISCONNECT else f"Tell {{}} to {order}?"
         with people() as answers:
-            be_sure(how.format(plural(len(told), "worker")), answers)
+            be_sure(how.format(number(len(told), "worker")), answers)
     steps = (
         fleet.step("worker", api, str(row["descriptor"]), steering(order, row["id"])) for api, row in told
     )

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from txgear.cli.act.acts import Fleet, complain, plural
+from txgear.broker.words import number, verb
+from txgear.cli.act.acts import Fleet, complain
 from txgear.cli.act.selection import Selection
 from txgear.cli.base.api import ROOT, Api, path_of
 from txgear.cli.base.asking import be_sure, people
@@ -129,7 +130,7 @@ def act_on_all(
             return DONE
         where = f" at {len(fleet.apis)} servers" if fleet.several else ""
         with people() as answers:
-            be_sure(what.format(plural(matched, _OF[selection.of]) + where), answers)
+            be_sure(what.format(number(matched, _OF[selection.of]) + where), answers)
     done = run(apis, begin, False, sleep)
     show(fleet, done, COLUMNS, selection.as_json)
     return status_of(done, complain)
@@ -171,8 +172,9 @@ def stopped(running: Sequence[Running], preview: bool) -> Iterator[str]:
         if each.lost is not None:
             yield f"{where} may go on ({each.lost.text})"
         else:
-            of = f"{task['done']:,} of {task['matched']:,} jobs"
-            yield f"{where} is {task['state']}; {of} are done, and stay so"
+            of = f"{task['done']:,} of {number(task['matched'], 'job')}"
+            are = verb(task["done"], "is done, and stays so", "are done, and stay so")
+            yield f"{where} is {task['state']}; {of} {are}"
 
 
 def watch(running: Sequence[Running], sleep: Callable[[float], None]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
+from txgear.broker.words import number, verb
 from txgear.cli.arguments import Parser
 from txgear.cli.base.progress import Bar, Progress
 from txgear.errors import ConfigurationError, StoreError
@@ -132,7 +133,11 @@ def run(arguments: Sequence[str]) -> int:
             takeover.take(_counted(rows, lambda count: progress.show(Bar("jobs", count, total))))
     except (ConfigurationError, StoreError) as error:
         taken = takeover.report.taken
-        rest = f"; {taken} were taken over: run this again for the others" if taken else ""
+        rest = (
+            f"; {number(taken, 'job')} {verb(taken, 'was', 'were')} taken over: run this again for the others"
+            if taken
+            else ""
+        )
         raise ConfigurationError(f"{error}{rest}") from error
     finally:
         store.close(None)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import click
 
+from txgear.broker.words import number
 from txgear.cli.base.options import json_option
 from txgear.cli.base.output import printable, write_json
 from txgear.cli.base.progress import Bar, Progress
@@ -135,4 +136,4 @@ def command(file: str, url: str | None, port: int, as_json: bool) -> None:
         seconds = round(time.monotonic() - began, 3)
         write_json({"file": file, "store": path, "jobs": jobs, "bytes": octets, "seconds": seconds})
     else:
-        print(printable(f"{file} has {jobs} jobs, {size(octets)}"))
+        print(printable(f"{file} has {number(jobs, 'job')}, {size(octets)}"))

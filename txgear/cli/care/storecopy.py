@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from txgear.broker.words import number, verb
 from txgear.cli.base.options import json_option
 from txgear.cli.base.output import printable, write_json
 from txgear.cli.base.progress import Bar, Progress
@@ -93,7 +94,11 @@ def command(
         wrong = copy.check(total)
     except (ConfigurationError, StoreError) as error:
         done = copy.report.jobs
-        rest = f"; {done} jobs were copied: run this again for the others" if done else ""
+        rest = (
+            f"; {number(done, 'job')} {verb(done, 'was', 'were')} copied: run this again for the others"
+            if done
+            else ""
+        )
         raise CommandError(f"{error}{rest}") from error
     finally:
         old.close(None)

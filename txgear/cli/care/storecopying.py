@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Final, Protocol
 
 from txgear.broker.records import SCHEDULED, Batch, HistoryChunk, JobRecord, NewJob, Result, StoredValue
+from txgear.broker.words import number, verb
 from txgear.cli.base.statuses import CommandError
 from txgear.errors import StoreRefused
 
@@ -128,10 +129,16 @@ class Copied:
 
     def lines(self) -> Iterator[str]:
         """The same for a person to read."""
-        yield f"{self.jobs} jobs copied, {self.ended} of them over and kept"
+        yield f"{number(self.jobs, 'job')} copied, {self.ended:,} of them over and kept"
         if self.known:
-            yield f"{self.known} jobs copied before"
-        yield f"{self.values} values, {self.chunks} pieces of the history, {self.digests} notes of takeovers"
+            yield f"{number(self.known, 'job')} copied before"
+        yield ", ".join(
+            (
+                number(self.values, "value"),
+                number(self.chunks, "piece of the history", "pieces of the history"),
+                number(self.digests, "note of takeovers", "notes of takeovers"),
+            )
+        )
         if self.own_history:
             yield "its history of figures is its own, and left as it is"
         for reason, (count, examples) in self.refused.items():
@@ -230,7 +237,9 @@ class Copy:
         report = self.report
         refused = sum(count for count, _ in report.refused.values())
         if report.jobs + report.known + refused != total:
-            return f"there were {total} jobs, and {report.jobs + report.known} are copied"
+            done = report.jobs + report.known
+            were = verb(total, "was", "were")
+            return f"there {were} {number(total, 'job')}, and {done:,} {verb(done, 'is', 'are')} copied"
         missing = different = 0
         for jobs in self._pages(self._source):
             numbers = [job.number for job in jobs]
@@ -243,7 +252,11 @@ class Copy:
         self._see_alone()
         # What was copied by an earlier run may have been done, or have gone on, since then.
         if missing > refused + report.known or different > report.known:
-            return f"{missing - refused} jobs are missing, and {different} are different"
+            lost = missing - refused
+            return (
+                f"{number(lost, 'job')} {verb(lost, 'is', 'are')} missing, and {different:,}"
+                f" {verb(different, 'is', 'are')} different"
+            )
         return ""
 
     def _noted(self, jobs: Sequence[JobRecord]) -> set[bytes]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
+from txgear.broker.words import number
 from txgear.cli.base.api import Api, Event
 from txgear.cli.base.output import is_terminal, note, printable, write_json
 from txgear.cli.base.progress import Bar, Progress
@@ -105,14 +106,14 @@ def words(event: Event) -> str:
             about.append(f"at {data['worker']}")
         if data["attempts"]:
             last = data["history"][-1] if data["history"] else {}
-            about.append(f"after {data['attempts']} attempts, the last one: {last.get('reason')}")
+            about.append(f"after {number(data['attempts'], 'attempt')}, the last one: {last.get('reason')}")
             if last.get("text"):
                 about.append(f"({last['text']})")
         return " ".join(about)
     if event.name == "progress":
         return f"{data['numerator']}/{data['denominator']}"
     if event.name == "skipped":
-        return f"{data['bytes']} bytes"
+        return number(data["bytes"], "byte")
     if event.name == "ended":
         result = data.get("result")
         return (
@@ -124,7 +125,7 @@ def words(event: Event) -> str:
 def _result(result: Mapping[str, Any]) -> str:
     data = bytes_of(result)[:MOST_SHOWN]
     text, left = shown_bytes(data), result["size"] - len(data)
-    return f"{text} ... {left} bytes more: txgear result" if left else text
+    return f"{text} ... {number(left, 'byte')} more: txgear result" if left else text
 
 
 def shown_bytes(data: bytes) -> str:

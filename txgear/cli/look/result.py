@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from txgear.broker.words import number
 from txgear.cli.base.api import ROOT, path_of
 from txgear.cli.base.finding import ask_one
 from txgear.cli.base.options import MOST_SECONDS, Seconds, Servers, json_option, server_options
@@ -100,7 +101,7 @@ def _ask(api: Api, path: str, query: Mapping[str, Any], wait: float) -> Body:
         said = error.details.get("exception")
         if said is None:
             raise
-        words = said["text"] if "text" in said else f"{said['size']} bytes that are no text"
+        words = said["text"] if "text" in said else f"{number(said['size'], 'byte')} of no text"
         raise CommandError(f"{error.text}: {words}", error.status, error.code, error.details) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from txgear.broker.words import number
 from txgear.cli.base.moments import span_value
 from txgear.cli.base.options import Servers, json_option, server_options
 from txgear.cli.base.output import note
@@ -100,7 +101,9 @@ def command(
         bar = BarLater(reactor)
 
         def progress(measured: Measured, seconds: float) -> None:
-            bar.show(Bar(f"{measured.server}: {measured.jobs:,} jobs", min(seconds, duration), duration))
+            bar.show(
+                Bar(f"{measured.server}: {number(measured.jobs, 'job')}", min(seconds, duration), duration)
+            )
 
         bench = Bench(reactor, progress)
         benches.append(bench)

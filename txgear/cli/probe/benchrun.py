@@ -19,6 +19,7 @@ from txgear.cli.run.reacting import client_arguments, close, made, peer_argument
 from txgear.client import Client
 from txgear.errors import JobLost, JobTimeout, TxgearError
 from txgear.histogram import Histogram
+from txgear.quantities import second_words
 from txgear.worker import Worker, WorkerJob
 
 STEP: Final = 1.04
@@ -246,7 +247,7 @@ class Bench:
         """Fires when the worker has this job; fails with L{JobLost} where it does not come."""
 
         def overdue(_: object, seconds: float) -> Failure:
-            return Failure(JobLost(f"it has not come to the worker within {seconds:g} seconds", handle))
+            return Failure(JobLost(f"it has not come to the worker within {second_words(seconds)}", handle))
 
         waiting: Deferred[float] = Deferred()
         self._awaited[handle] = waiting

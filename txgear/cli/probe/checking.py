@@ -35,6 +35,7 @@ from txgear.cli.probe.judging import (
 )
 from txgear.cli.probe.plugin import Overdue, line_of, one_line
 from txgear.cli.probe.ranges import figure
+from txgear.quantities import second_words
 
 if TYPE_CHECKING:
     from txgear.cli.base.api import Api
@@ -265,7 +266,7 @@ class Report:
         for line in lines[:MOST_LINES]:
             print(one_line(line))
         if len(lines) > MOST_LINES:
-            print(f"and {len(lines) - MOST_LINES} more lines")
+            print(f"and {number(len(lines) - MOST_LINES, 'more line')}")
         return status
 
 
@@ -291,5 +292,5 @@ def checked(
                 report.add("", [Problem(CRITICAL if error.status == UNREACHABLE else UNKNOWN, error.text)])
     except Overdue:
         what = f"no worker of {job.function} has answered" if job and report.said else "it has not answered"
-        report.add(prefix, [Problem(CRITICAL, f"{what} within {seconds:g} seconds")])
+        report.add(prefix, [Problem(CRITICAL, f"{what} within {second_words(seconds)}")])
     return report

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from txgear.broker.words import number
 from txgear.protocol.constants import (
     HEADER_SIZE,
     LOGIN,
@@ -78,7 +79,7 @@ class PacketView:
         at, end = 0, len(data)
         while at < end:
             if self._lost:
-                yield f"{end - at} bytes: {_shortened(data[at : at + KEPT], end - at)}"
+                yield f"{number(end - at, 'byte')}: {_shortened(data[at : at + KEPT], end - at)}"
                 return
             is_text = (self._kept[0] if self._kept else data[at]) != 0
             if is_text:
@@ -107,9 +108,11 @@ class PacketView:
         if self._kept[0]:
             yield f"{self._text()} [no end of line]"
         elif self._came < HEADER_SIZE:
-            yield f"{self._came} bytes of a header of {HEADER_SIZE}: {_shortened(self._kept, self._came)}"
+            came = number(self._came, "byte")
+            yield f"{came} of a header of {HEADER_SIZE}: {_shortened(self._kept, self._came)}"
         else:
-            yield f"{_name(_header.unpack_from(self._kept)[1])} [{self._came} of {self._wanted} bytes]"
+            wanted = number(self._wanted, "byte")
+            yield f"{_name(_header.unpack_from(self._kept)[1])} [{self._came:,} of {wanted}]"
         self._begin()
 
     def _text(self) -> str:
@@ -120,10 +123,10 @@ class PacketView:
         """The line for a packet of which the beginning, or all, is kept."""
         magic, kind, size = _header.unpack_from(self._kept)
         if self._lost:
-            return f"{self._came} bytes that begin no packet: {_shortened(self._kept, self._came)}"
+            return f"{number(self._came, 'byte')} that begin no packet: {_shortened(self._kept, self._came)}"
         body = self._kept[HEADER_SIZE:]
         if kind not in KNOWN:
-            return f"{_name(kind)} ({size} bytes)"
+            return f"{_name(kind)} ({number(size, 'byte')})"
         decoder = Decoder(magic)
         decoder.extended = True
         [(found, cut)] = decoder.feed(_header.pack(magic, kind, len(body)) + body)
@@ -139,7 +142,7 @@ class PacketView:
             words += map(_argument, first)
             words.append(_data(last, last_size) if KNOWN[kind][2] else _argument(last, last_size))
         elif size:
-            words.append(f"[a body of {size} bytes, where there is to be none]")
+            words.append(f"[a body of {number(size, 'byte')}, where there is to be none]")
         if magic != self._magic:
             words.append("[with the magic of the other direction]")
         return " ".join(words)
@@ -158,15 +161,17 @@ def _shortened(raw: bytes | bytearray, size: int) -> str:
     """The beginning of some bytes as text; tabs, which part columns, stay."""
     columns = without_secrets(bytes(raw))[:SHOWN].split(b"\t")
     text = b"\t".join(map(shown, columns)).decode("utf-8")
-    return f"{text}... ({size} bytes)" if len(raw) > SHOWN else text
+    return f"{text}... ({number(size, 'byte')})" if len(raw) > SHOWN else text
 
 
 def _argument(value: bytes, size: int = 0) -> str:
     if not value:
         return '""'
     text = shown_word(without_secrets(value)[:SHOWN]).decode("utf-8")
-    return f"{text}...({max(size, len(value))} bytes)" if len(value) > SHOWN else text
+    return f"{text}...({number(max(size, len(value)), 'byte')})" if len(value) > SHOWN else text
 
 
 def _data(value: bytes, size: int) -> str:
-    return f'"{shown(without_secrets(value)).decode("utf-8")}"' if size <= SHOWN else f"({size} bytes)"
+    return (
+        f'"{shown(without_secrets(value)).decode("utf-8")}"' if size <= SHOWN else f"({number(size, 'byte')})"
+    )

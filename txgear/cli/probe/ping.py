@@ -32,6 +32,7 @@ from txgear.protocol.constants import (
     RESPONSE_MAGIC,
 )
 from txgear.protocol.packets import request
+from txgear.quantities import second_words
 
 TIMEOUT: Final = 5.0
 LONGEST_ANSWER: Final = 4096
@@ -101,7 +102,7 @@ def ping(place: Place, token: bytes | None, timeout: float) -> float:
                     _log_in(sock, token)
                 ask(sock, request(ECHO_REQ, DATA), ECHO_RES, DATA)
     except (Overdue, TimeoutError) as error:
-        raise CommandError(f"{place.name}: no answer within {timeout:g} seconds") from error
+        raise CommandError(f"{place.name}: no answer within {second_words(timeout)}") from error
     except OSError as error:
         raise unreachable(place, error) from error
     return monotonic() - began

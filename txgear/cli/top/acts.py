@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from txgear.broker.words import number, verb
 from txgear.cli.base.api import path_of
 from txgear.cli.base.statuses import CommandError
 from txgear.cli.top.views import DEAD, FUNCTIONS, JOBS, WORKERS, Row, View, name_of
@@ -64,7 +65,15 @@ def _pause(api: Api, row: Row) -> str:
 
 def _purge(api: Api, row: Row) -> str:
     found = api.send("POST", path_of("functions", row["function"], "purge"))
-    return f"{found['jobs']} jobs of {row['function']} are cancelled"
+    are = verb(found["jobs"], "is", "are")
+    return f"{number(found['jobs'], 'job')} of {row['function']} {are} cancelled"
+
+
+def _purge_question(row: Row) -> str:
+    jobs = row["queued"] + row["waiting"]
+    if jobs == 1:
+        return f"Cancel the one job of {row['function']} that waits?"
+    return f"Cancel all {number(jobs, 'job')} of {row['function']} that wait?"
 
 
 def _still_there(api: Api, row: Row) -> str:
@@ -117,7 +126,7 @@ ACTS: Final[dict[View, tuple[Act, ...]]] = {
             "K",
             "cancel all that no worker has",
             _purge,
-            lambda row: f"Cancel all {row['queued'] + row['waiting']} jobs of {row['function']} that wait?",
+            _purge_question,
             "purge",
         ),
     ),

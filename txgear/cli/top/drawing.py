@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from rich.cells import cell_len, set_cell_size
 
+from txgear.broker.words import number
 from txgear.cli.base.output import printable
 from txgear.cli.base.quantities import age
 from txgear.cli.top import short
@@ -88,7 +89,7 @@ def _servers(screen: Screen, width: int, room: int, now: float) -> Iterator[Line
     for text, style in shown:
         yield _cut(text, style, width)
     if len(shown) < len(every):
-        yield _cut(f"and {len(every) - len(shown)} servers more", "", width)
+        yield _cut(f"and {number(len(every) - len(shown), 'server')} more", "", width)
 
 
 def _server(name: str, heard: Heard | None, error: str, stale: float, now: float) -> tuple[str, str]:

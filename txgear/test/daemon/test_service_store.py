@@ -178,7 +178,7 @@ class ReplayTests(StoreTestCase):
             service = self.start()
         self.assertEqual(
             formatEvent(events[0]),
-            "1 job is back from the store, in 0.0 seconds; ended ones that are kept: 1 dead, 1 others",
+            "1 job is back from the store, in 0.0 seconds; ended ones that are kept: 1 dead, 1 other",
         )
         self.assertEqual(formatEvent(events[1]), "paused, until `resume` is said: g\\x20h")
         broker = service.server.broker

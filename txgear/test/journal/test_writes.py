@@ -307,9 +307,9 @@ class BatchTests(WritesTestCase):
         self.assertEqual(
             [formatEvent(event) for event in events],
             [
-                "memory: does not keep 1 new jobs, whose submits are refused:"
+                "memory: does not keep 1 new job, whose submit is refused:"
                 " A workload of 4 bytes is too large",
-                "memory: does not keep the results of 1 jobs: A result of 4 bytes is too large",
+                "memory: does not keep the results of 1 job: A result of 4 bytes is too large",
             ],
         )
         self.assertEqual((self.writes.pending_bytes, self.store.values()), (0, []))

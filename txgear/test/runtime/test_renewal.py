@@ -35,7 +35,7 @@ class DueTests(SynchronousTestCase):
         self.assertEqual("it has done 100 jobs", due(table, 1.0, seen(done=100)))
         self.assertEqual("it has done 90 jobs", due(table, 0.9, seen(done=90)))
         self.assertEqual("", due(table, 0.0, seen(done=0)))
-        self.assertEqual("it has done 1 jobs", due(table, 0.0, seen(done=1)))
+        self.assertEqual("it has done 1 job", due(table, 0.0, seen(done=1)))
 
     def test_age(self) -> None:
         """So old, or a part of it."""

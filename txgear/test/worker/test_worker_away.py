@@ -376,8 +376,8 @@ class RunningJobsTests(AwayTestCase):
             self.server.line.lose()
             self.come_back("H:1")
         told = [formatEvent(event) for event in events]
-        self.assertIn("1 jobs of server go on for 10 seconds", told)
-        self.assertIn("server takes 1 of 1 jobs from before", told)
+        self.assertIn("1 job of server goes on for 10 seconds", told)
+        self.assertIn("server takes 1 of 1 job from before", told)
         self.assertNotIn(KEY, "".join(map(str, told)))
 
 

@@ -14,6 +14,7 @@ from txgear.broker.model import Job
 from txgear.broker.operators.inspection import PRIORITY_NAMES
 from txgear.broker.operators.matching import state_name
 from txgear.broker.rights import CANCEL, CORRECT, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW
+from txgear.broker.words import number
 from txgear.errors import ServerError
 from txgear.protocol.constants import MAX_FUNCTION, UNIQUE_FROM_WORKLOAD
 from txgear.protocol.textlines import text
@@ -166,7 +167,7 @@ class JobActs:
         if self._server.broker.persistence.crowded:
             # No more of this until less is on its way to the disk.
             self._server.outbox.pause(request.peer)
-        return self._changed(request, CORRECT, job, f"{job.size} bytes")
+        return self._changed(request, CORRECT, job, number(job.size, "byte"))
 
 
 def routes(web: Web) -> list[Route]:

@@ -32,6 +32,7 @@ from txgear.broker.rights import (
     may,
     meets,
 )
+from txgear.broker.words import number
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import PRIORITIES
 from txgear.protocol.textlines import text
@@ -340,9 +341,9 @@ class FunctionView(View):
                     row["used"] = f"{throttle.tokens(throttle.rate, now):,} may start now"
         if function.max_queued is not None:
             bounds = [
-                f"of {PRIORITY_NAMES[priority]} priority from {function.max_queued[priority]:,} jobs on"
-                for priority in PRIORITIES
-                if function.max_queued[priority]
+                f"of {PRIORITY_NAMES[priority]} priority from {number(most, 'job')} on"
+                for priority, most in zip(PRIORITIES, function.max_queued, strict=True)
+                if most
             ]
             words = f"Submits are refused, {', '.join(bounds)}; an operator has set that." if bounds else ""
             if words:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from txgear.broker.words import number, verb
 from txgear.web.pages.payloadtree import Enough, Node, Tree, Unlike, decoded, read
 
 MOST_KEY: Final = 40
@@ -165,11 +166,18 @@ class _Reader:
             self._expect(b'"')
         return found, is_whole
 
+    def _too_few(self, wanted: int, there: int) -> Unlike:
+        are = verb(wanted, "is", "are")
+        return Unlike(
+            self.at,
+            f"{number(wanted, 'byte')} {are} wanted, and there {verb(there, 'is', 'are')} {there:,}",
+        )
+
     def _taken(self, count: int) -> tuple[bytes, bool]:
         found = self._raw[self.at : self.at + count]
         is_whole = len(found) == count
         if not is_whole and not self._cut:
-            raise Unlike(self.at, f"{count} bytes are wanted, and there are {len(found)}")
+            raise self._too_few(count, len(found))
         self.at += len(found)
         return found, is_whole
 
@@ -186,7 +194,7 @@ class _Reader:
                 raise self._wrong("an escape is wrong")
             if not byte:
                 if not self._cut:
-                    raise Unlike(self.at, f"{count} bytes are wanted, and there are {len(found)}")
+                    raise self._too_few(count, len(found))
                 return bytes(found), False
             found += byte
             self.at += 1

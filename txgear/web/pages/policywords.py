@@ -90,7 +90,8 @@ def _divided(share: Mapping[str, Any] | None, here: str) -> str:
         return ""
     if not share["servers"]:
         return ", at all servers of the cluster together: this one has just joined them, and has to wait"
-    return f", at all {share['servers']} servers of the cluster together{here}"
+    servers = "all servers" if share["servers"] == 1 else f"all {share['servers']} servers"
+    return f", at {servers} of the cluster together{here}"
 
 
 def _rate(interval: float) -> str:

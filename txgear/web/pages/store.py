@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from txgear.broker.model import Peer
 from txgear.broker.rights import METRICS, check
+from txgear.broker.words import number
 from txgear.histogram import Histogram
 from txgear.quantities import byte_words
 from txgear.server import storestate
@@ -103,7 +104,7 @@ def _cards(found: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         bound = f"of {byte_words(found['queue_memory'])}; the others are read as their turn comes"
         yield "memory", "Memory of the queue", size(found["queue_bytes"]), bound
         yield "loaded", "Jobs in memory", count(found["loaded"]), "all others are in the store only"
-    refused = f"and {count(found['refused_results'])} results"
+    refused = f"and {number(found['refused_results'], 'result')}"
     yield "refused", "Jobs that it did not take", count(found["refused_jobs"]), refused
     yield "losses", "Times that it was away", count(found["losses"]), "since the server started"
     if report is not None and report["size"] is not None:

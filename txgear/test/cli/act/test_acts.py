@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.act.acts import LONGEST_HANDLE, Fleet, Row, Step, carry_out, handles, named, plural
+from txgear.cli.act.acts import LONGEST_HANDLE, Fleet, Row, Step, carry_out, handles, named
 from txgear.cli.base.output import Column
 from txgear.cli.base.statuses import DENIED, FAILED, INTERRUPTED, MISUSED, UNREACHABLE, CommandError
 from txgear.test.cli.act.support import UNKNOWN, ActingApi
@@ -190,6 +190,5 @@ class HandlesTests(SynchronousTestCase):
 
 class WordsTests(SynchronousTestCase):
     def test_numbers_of_things(self) -> None:
-        self.assertEqual([plural(n, "job") for n in (0, 1, 10_000)], ["0 jobs", "1 job", "10,000 jobs"])
         self.assertEqual(named(["a"], "job"), "job a")
         self.assertEqual(named(["a", "b"], "function"), "2 functions")

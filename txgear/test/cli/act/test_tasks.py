@@ -196,7 +196,7 @@ class ActOnAllTests(SynchronousTestCase):
         self.assertEqual(error.status, UNREACHABLE)
         self.assertEqual(
             error.text,
-            "a:1: Connection refused; task 7 at b:1 is stopped; 1 of 3 jobs are done, and stay so",
+            "a:1: Connection refused; task 7 at b:1 is stopped; 1 of 3 jobs is done, and stays so",
         )
         self.assertEqual([method for method, _, _ in servers[0].sent], ["POST", "DELETE"])
         self.assertEqual(self.error(Server(AWAY)).text, AWAY.text)

@@ -219,6 +219,25 @@ class Failing(SqlStore):
         super().take_over(new_jobs, digests, results)
 
 
+class CopiedTests(SynchronousTestCase):
+    def test_one_is_no_plural(self) -> None:
+        self.assertEqual(
+            list(Copied(jobs=1, ended=1, known=1, values=1, digests=1, chunks=1).lines()),
+            [
+                "1 job copied, 1 of them over and kept",
+                "1 job copied before",
+                "1 value, 1 piece of the history, 1 note of takeovers",
+            ],
+        )
+        self.assertEqual(
+            list(Copied(jobs=120437, values=3, chunks=41).lines()),
+            [
+                "120,437 jobs copied, 0 of them over and kept",
+                "3 values, 41 pieces of the history, 0 notes of takeovers",
+            ],
+        )
+
+
 class FailureTests(StoreCase):
     def setUp(self) -> None:
         super().setUp()
@@ -266,5 +285,5 @@ class FailureTests(StoreCase):
         total = copy.count()
         copy.run()
         self.failing.write(deleting([1]))
-        self.assertEqual(copy.check(total), "1 jobs are missing, and 0 are different")
+        self.assertEqual(copy.check(total), "1 job is missing, and 0 are different")
         self.assertIn("there were 7 jobs", copy.check(total + 1))

@@ -90,7 +90,7 @@ class FollowTests(SynchronousTestCase):
         _, written, _ = self.follow([ended(size=70, shown=2, text="ab")])
         self.assertEqual(written.out, "ended\tdone\tab ... 68 bytes more: txgear result\n")
         _, written, _ = self.follow([ended(size=5000, text="x" * 5000)])
-        self.assertEqual(written.out, f"ended\tdone\t{'x' * 1000} ... 4000 bytes more: txgear result\n")
+        self.assertEqual(written.out, f"ended\tdone\t{'x' * 1000} ... 4,000 bytes more: txgear result\n")
 
     def test_any_other_end_is_none(self) -> None:
         for outcome in ("failed", "dead", "cancelled", "expired"):

@@ -116,9 +116,9 @@ class PacketViewTests(SynchronousTestCase):
         self.assertEqual(
             found,
             [
-                f"SUBMIT_JOB f u ({large} bytes)",
-                f"CAN_DO {'x' * SHOWN}...({large} bytes)",
-                f"text: {'y' * SHOWN}... ({large + 1} bytes)",
+                f"SUBMIT_JOB f u ({large:,} bytes)",
+                f"CAN_DO {'x' * SHOWN}...({large:,} bytes)",
+                f"text: {'y' * SHOWN}... ({large + 1:,} bytes)",
                 "GRAB_JOB_UNIQ",
             ],
         )
@@ -133,7 +133,7 @@ class PacketViewTests(SynchronousTestCase):
             [
                 "[unknown type 99] (4 bytes)",
                 "SUBMIT_JOB [lacks arguments] f",
-                "GRAB_JOB_UNIQ [a body of 1 bytes, where there is to be none]",
+                "GRAB_JOB_UNIQ [a body of 1 byte, where there is to be none]",
                 "CAN_DO f [with the magic of the other direction]",
                 "GRAB_JOB_UNIQ",
             ],
@@ -147,7 +147,7 @@ class PacketViewTests(SynchronousTestCase):
                 "12 bytes that begin no packet: \\x00XYZ12345678",
                 "4 bytes: rest",
                 "12 bytes: \\x00REQ\\x00\\x00\\x00\\x1e\\x00\\x00\\x00\\x00",
-                f"{KEPT + SHOWN} bytes: {'z' * SHOWN}... ({KEPT + SHOWN} bytes)",
+                f"{KEPT + SHOWN:,} bytes: {'z' * SHOWN}... ({KEPT + SHOWN:,} bytes)",
             ],
         )
 

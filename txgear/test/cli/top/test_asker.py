@@ -277,6 +277,15 @@ class ActTests(SynchronousTestCase):
                 self.assertEqual((method, sent), ("POST", body))
                 self.assertTrue(asked.endswith(path), asked)
 
+    def test_it_is_asked_before(self) -> None:
+        act = next(act for act in ACTS[FUNCTIONS] if act.key == "K")
+        for queued, asked in (
+            (1, "Cancel the one job of f that waits?"),
+            (1200, "Cancel all 1,200 jobs of f that wait?"),
+        ):
+            row = {"function": "f", "queued": queued, "waiting": 0}
+            self.assertEqual(act.asked(row), asked)
+
     def test_a_function_that_is_paused(self) -> None:
         api = FakeApi()
         act = ACTS[FUNCTIONS][0]

@@ -92,6 +92,9 @@ class SettingsTests(SynchronousTestCase):
         self.assertTrue(
             self.said(share, concurrency=2)["concurrency"].endswith(", at this one when it is its turn.")
         )
+        share = {"servers": 1, "rate": None, "concurrency": 5}
+        words = "5 jobs may run at once, at all servers of the cluster together, 5 at this one."
+        self.assertEqual(self.said(share, concurrency=5)["concurrency"], words)
         share = {"servers": 0, "rate": None, "concurrency": 0}
         words = "at all servers of the cluster together: this one has just joined them, and has to wait."
         self.assertEqual(self.said(share, concurrency=5)["concurrency"], f"5 jobs may run at once, {words}")

@@ -66,7 +66,7 @@ class Log {
 
   skipped(bytes) {
     this.#decoder = new TextDecoder();
-    this.aside(`[${bytes.toLocaleString("en")} bytes were skipped]`);
+    this.aside(bytes === 1 ? "[1 byte was skipped]" : `[${bytes.toLocaleString("en")} bytes were skipped]`);
   }
 
   /** Another attempt: what was said before is void. */
