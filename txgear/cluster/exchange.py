@@ -20,7 +20,7 @@ from txgear.broker.records import JobRecord
 from txgear.cluster.letters import MOST_BYTES, Letter
 from txgear.errors import ServerError
 from txgear.interfaces import IPartedStore
-from txgear.journal.errands import Errands
+from txgear.journal.errands import Errands, Pauses
 from txgear.journal.timer import Timer
 from txgear.server.elsewhere import not_answered, not_read
 
@@ -86,7 +86,8 @@ class Exchange:
         self._over: list[int] = []
         self._given: dict[int, Given] = {}
         self._timer = Timer(clock, self._exchange)
-        self._is_busy = False
+        self._pauses = Pauses(POLL_SECONDS)
+        self._is_busy = self._is_resting = False
         self.stopped = False
 
     def stop(self) -> None:
@@ -188,11 +189,12 @@ class Exchange:
 
     def _go(self) -> None:
         """There is something to ask."""
-        if not (self._is_busy or self.stopped):
+        if not (self._is_busy or self._is_resting or self.stopped):
             self._timer.cancel()
             self._exchange()
 
     def _exchange(self) -> None:
+        self._is_resting = False
         now = self._clock.seconds()
         numbers, self._numbers = self._numbers, {}
         uniques, self._uniques = self._uniques, {}
@@ -210,20 +212,17 @@ class Exchange:
             [job.number for job, _ in results],
         )
 
-        is_sent = False
-
         def exchange(store: IPartedStore) -> Mail:
-            nonlocal is_sent
-            is_sent = True
             return store.exchange(post)
 
         def done(mail: Mail, asked: float, answered: float) -> None:
             self._is_busy = False
+            self._pauses.succeeded()
             for record, read in results:
                 read.callback(mail.results.get(record.number, b""))
             self._hear(numbers, uniques, mail)
 
-        def failed() -> None:
+        def failed(is_sent: bool) -> None:
             self._is_busy = False
             self._over += over
             for _, read in results:
@@ -301,7 +300,9 @@ class Exchange:
             for each in waiting:
                 each.errback(not_read())
         if not self.stopped:
-            self._timer.start(POLL_SECONDS)
+            # Where it is known to be away, who asks hears that at once.
+            self._is_resting = is_sent
+            self._timer.start(self._pauses.failed(is_sent))
 
     def _go_on(self) -> None:
         if self._is_busy:

@@ -22,6 +22,7 @@ from txgear.cluster.sharing import Sharing
 from txgear.cluster.status import written
 from txgear.cluster.watch import AGAIN_SECONDS, Watch
 from txgear.interfaces import IPartedStore
+from txgear.journal.errands import Pauses
 from txgear.journal.journal import NUMBERS
 from txgear.journal.timer import Timer
 from txgear.server.clusterview import PartShown, ServerShown
@@ -100,6 +101,7 @@ class Member:
         self._sharing = Sharing(server, server.journal, chance)
         self._watch = Watch(store.lease_seconds, chance)
         self._timer = Timer(server.clock, self._look)
+        self._pauses = Pauses(AGAIN_SECONDS)
         self._own = OwnStatus(server, store.lease_seconds)
         self._leases: list[Lease] = []
         self._looked_at = server.clock.seconds()
@@ -168,6 +170,7 @@ class Member:
 
     def _looked(self, seen: Seen, asked: float, answered: float) -> None:
         leases = seen.leases
+        self._pauses.succeeded()
         self._leases, self._looked_at = leases, answered
         self._warn_of_strangers(leases)
         ended = self._watch.looked(leases, asked, answered)
@@ -191,16 +194,16 @@ class Member:
                         name=lease.name,
                     )
 
-    def _look_failed(self) -> None:
+    def _look_failed(self, was_called: bool) -> None:
         self.failures += 1
-        self._failed()
+        self._failed(was_called)
 
-    def _failed(self) -> None:
+    def _failed(self, was_called: bool) -> None:
         self._watch.failed()
         self._ended.clear()
         self._tell()
         if not self._stopped:
-            self._timer.start(AGAIN_SECONDS)
+            self._timer.start(self._pauses.failed(was_called))
 
     def _go_on(self) -> None:
         """Take the next part, or look again when it is time."""
@@ -226,9 +229,9 @@ class Member:
                 self._take_over(lease, taken)
             self._go_on()
 
-        def failed() -> None:
+        def failed(was_called: bool) -> None:
             self._tried.add(lease.part)
-            self._failed()
+            self._failed(was_called)
 
         self._journal.errands.run(take, done, failed)
 

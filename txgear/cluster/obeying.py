@@ -17,6 +17,7 @@ from txgear.cluster.carrying import STATUS, Carrying, Stop, too_large
 from txgear.cluster.letters import MOST_BYTES, Letter, refusal
 from txgear.errors import ServerError
 from txgear.interfaces import IPartedStore
+from txgear.journal.errands import Pauses
 from txgear.journal.timer import Timer
 from txgear.server.jobserver import JobServer
 
@@ -79,6 +80,8 @@ class Obeying:
         self._waiting: deque[tuple[Begun, Letter]] = deque()
         self._timer = Timer(server.clock, self._look)
         self._settling = Timer(server.clock, self._settle)
+        self._answering = Timer(server.clock, self._answer_again)
+        self._looks, self._answers = Pauses(LOOK_SECONDS), Pauses(LOOK_SECONDS)
         self._is_answering = False
         self._stopped = True
 
@@ -92,6 +95,7 @@ class Obeying:
         self._stopped = True
         self._timer.cancel()
         self._settling.cancel()
+        self._answering.cancel()
         self._waiting.clear()
         begun, self._begun = self._begun, {}
         for each in begun.values():
@@ -104,11 +108,12 @@ class Obeying:
         known = frozenset(self._begun)
         self._journal.errands.run(lambda store: _looked_for(store, known), self._looked, self._failed)
 
-    def _failed(self) -> None:
+    def _failed(self, was_called: bool) -> None:
         if not self._stopped:
-            self._timer.start(LOOK_SECONDS)
+            self._timer.start(self._looks.failed(was_called))
 
     def _looked(self, found: Orders, asked: float, answered: float) -> None:
+        self._looks.succeeded()
         if self._stopped:
             return
         for number in [number for number in self._begun if number not in found.open]:
@@ -199,6 +204,7 @@ class Obeying:
 
     def _answered(self, ready: Collection[int]) -> Callable[[None, float, float], None]:
         def done(nothing: None, asked: float, answered: float) -> None:
+            self._answers.succeeded()
             self._is_answering = False
             for number in ready:
                 self._begun.pop(number, None)
@@ -207,9 +213,13 @@ class Obeying:
 
         return done
 
-    def _unanswered(self) -> None:
-        # The next look tries again.
+    def _unanswered(self, was_called: bool) -> None:
+        if not self._stopped:
+            self._answering.start(self._answers.failed(was_called))
+
+    def _answer_again(self) -> None:
         self._is_answering = False
+        self._settle()
 
 
 def _looked_for(store: IPartedStore, known: Collection[int]) -> Orders:

@@ -109,7 +109,7 @@ class Sharing:
             self._borrow()
 
         # Where it fails, the next look shows whether it was done all the same.
-        self._journal.errands.run(swap, swapped, lambda: None)
+        self._journal.errands.run(swap, swapped, lambda was_called: None)
 
 
 def _want(function: Function) -> Want:

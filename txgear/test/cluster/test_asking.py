@@ -10,6 +10,7 @@ from txgear.cluster.asking import STATUS_SECONDS
 from txgear.cluster.exchange import DOUBT_SECONDS, MOST_ORDERS
 from txgear.daemon.config import parse_config
 from txgear.errors import ServerError
+from txgear.journal.link import LAST_RETRY
 from txgear.protocol.constants import (
     ECHO_REQ,
     ECHO_RES,
@@ -131,6 +132,22 @@ class StatusTests(OrdersTestCase):
         self.b.store.faults.append("exchange")
         heard = self.ask(b"")
         self.assertEqual(heard, response(ERROR, b"NOT_READ", b"The store does not answer"))
+
+    def test_a_question_that_always_fails(self) -> None:
+        """Each has the store opened again: that becomes rare, however many ask. All hear that."""
+        self.submit()
+        self.b.store.broken.add("exchange")
+        opened = self.b.store.opened
+        peers = [self.b.connect() for _ in range(60)]
+        for peer in peers:
+            self.ask(request(GET_STATUS, handle(1)), 1.0, peer)
+        self.world.run(LAST_RETRY)
+        self.assertLess(self.b.store.opened - opened, 60 / LAST_RETRY + 8)
+        refused = response(ERROR, b"NOT_READ", b"The store does not answer")
+        self.assertLessEqual({peer.heard() for peer in peers}, {refused, b""})
+        self.b.store.broken.clear()
+        self.world.run(LAST_RETRY)
+        self.assertEqual(self.ask(request(GET_STATUS, handle(1))), status(1, 1, 0, 0, 0))
 
     def test_it_is_taken_over_meanwhile(self) -> None:
         self.submit()

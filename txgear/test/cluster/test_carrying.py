@@ -12,6 +12,7 @@ from txgear.cluster.letters import MOST_BYTES, Letter
 from txgear.cluster.obeying import ASKER_SECONDS
 from txgear.daemon.config import parse_config
 from txgear.errors import ServerError
+from txgear.journal.link import LAST_RETRY
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
     CAN_DO,
@@ -64,6 +65,22 @@ class CommandTests(OrdersTestCase):
         self.a.store.hesitates = False
         self.world.run(2.5)
         self.assertEqual(self.client.heard(), b"OK\r\n")
+
+    def test_an_answer_that_is_never_taken(self) -> None:
+        """Each attempt has the store opened again: that becomes rare, and it is there when it can be."""
+        self.submit()
+        self.a.store.broken.add("answer")
+        self.line(b"job H:test:1", 1)
+        # It does not withdraw what it has asked.
+        self.b.freeze()
+        opened = self.a.store.opened
+        self.world.run(60)
+        self.assertLess(self.a.store.opened - opened, 60 / LAST_RETRY + 6)
+        (order,) = self.world.database.orders.values()
+        self.assertFalse(order.answer)
+        self.a.store.broken.clear()
+        self.world.run(LAST_RETRY)
+        self.assertTrue(order.answer)
 
     def test_what_is_known_of_it(self) -> None:
         self.submit()

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import PAUSED, SIGNED_OUT, Batch, StoredValue
 from txgear.cluster.watch import JITTER
+from txgear.journal.link import LAST_RETRY
 from txgear.journal.trust import LAPSED, MARGIN
 from txgear.protocol.constants import (
     CAN_DO,
@@ -350,6 +351,32 @@ class TakeOverTests(ClusterTestCase):
         self.world.run(10)
         self.assertGreater(a.member.failures, 1)
         self.assertGreater(a.member.looked, 9.0)
+
+    def test_a_look_that_always_fails(self) -> None:
+        """Each has the store opened again: that becomes rare, jobs go on, and it is tried all the same."""
+        a, _ = self.join("a", "b")
+        for name in ("leases", "orders"):
+            opened = a.store.opened
+            a.store.broken.add(name)
+            self.world.run(60)
+            self.assertGreater(a.store.opened - opened, 60 / LAST_RETRY)
+            self.assertLess(a.store.opened - opened, 60 / LAST_RETRY + 6)
+            self.assertIn(response(JOB_CREATED, b"")[:8], self.submit(a))
+            a.store.broken.clear()
+            self.world.run(LAST_RETRY + PROMPT)
+            self.assertLess(a.member.looked, PROMPT)
+            opened = a.store.opened
+            self.world.run(60)
+            self.assertEqual(a.store.opened, opened)
+
+    def test_the_first_look_after_an_outage(self) -> None:
+        """However long that was, and though no look has had success, it is soon."""
+        (a,) = self.join("a")
+        a.store.is_cut = True
+        self.world.run(60)
+        a.store.is_cut = False
+        self.world.run(PROMPT)
+        self.assertLess(a.member.looked, PROMPT - 1)
 
     def test_a_database_that_is_away_makes_nobody_silent(self) -> None:
         a, _ = self.join("a", "b")

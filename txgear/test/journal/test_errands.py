@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.ports import Asking
 from txgear.broker.records import ByNumber
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable
-from txgear.journal.errands import Errands
-from txgear.journal.link import Link
+from txgear.journal.errands import Errands, Pauses
+from txgear.journal.link import LAST_RETRY, Link
 from txgear.test.journal.test_writes import Unheard
 from txgear.test.support.journal import FaultyStore, ManualThread
 from txgear.test.support.server import DurableServerTestCase, created, submit
@@ -27,7 +27,9 @@ class ErrandTests(DurableServerTestCase):
 
     def run_errand(self, call: Any = lambda store: store.values()) -> None:
         self.fixture.journal.errands.run(
-            call, lambda *found: self.told.append(found), lambda: self.told.append("failed")
+            call,
+            lambda *found: self.told.append(found),
+            lambda was_called: self.told.append("failed" if was_called else "given up"),
         )
 
     def test_at_once(self) -> None:
@@ -77,12 +79,12 @@ class ErrandTests(DurableServerTestCase):
         self.client.tell(submit())
         with capturedLogs():
             self.clock.advance(self.fixture.server.settings.store_timeout)
-        self.assertEqual(self.told, ["failed"])
+        self.assertEqual(self.told, ["given up"])
         self.run_errand()
-        self.assertEqual(self.told, ["failed"] * 2)
+        self.assertEqual(self.told, ["given up"] * 2)
         self.store.fail("values", GONE)
         self.thread.run_all()
-        self.assertEqual(self.told, ["failed"] * 3)
+        self.assertEqual(self.told, ["given up", "given up", "failed"])
 
     def test_another_server_has_it(self) -> None:
         self.store.fail("values", StoreTaken("another server has taken it"))
@@ -90,19 +92,34 @@ class ErrandTests(DurableServerTestCase):
         self.run_errand()
         with capturedLogs():
             self.thread.run_all()
-        self.assertEqual(self.told, ["failed"] * 2)
+        self.assertEqual(self.told, ["failed", "given up"])
         self.run_errand()
-        self.assertEqual(self.told, ["failed"] * 3)
+        self.assertEqual(self.told, ["failed", "given up", "given up"])
 
     def test_the_end(self) -> None:
         self.run_errand()
         self.run_errand()
         closed = self.fixture.journal.close()
-        self.assertEqual(self.told, ["failed"])
+        self.assertEqual(self.told, ["given up"])
         self.thread.run_all()
         self.successResultOf(closed)
         self.run_errand()
-        self.assertEqual(self.told[2:], ["failed"])
+        self.assertEqual(self.told[2:], ["given up"])
+
+
+class PausesTests(SynchronousTestCase):
+    def test_each_is_twice_as_long(self) -> None:
+        pauses = Pauses(0.5)
+        self.assertEqual([pauses.failed(True) for _ in range(20)], [0.5, 1.0, 2.0, 4.0, *[LAST_RETRY] * 16])
+        pauses.succeeded()
+        self.assertEqual(pauses.failed(True), 0.5)
+
+    def test_not_while_the_store_is_away(self) -> None:
+        """The first one after an outage is soon."""
+        pauses = Pauses(0.5)
+        self.assertEqual([pauses.failed(True) for _ in range(3)], [0.5, 1.0, 2.0])
+        self.assertEqual([pauses.failed(False) for _ in range(3)], [0.5] * 3)
+        self.assertEqual(pauses.failed(True), 0.5)
 
 
 class DefectTests(SynchronousTestCase):
@@ -115,7 +132,7 @@ class DefectTests(SynchronousTestCase):
         store.open()
         link = Link(store, thread, clock, Unheard())
         errands = Errands(link, clock, lambda: None)
-        errands.run(lambda store: 1, self.fail_over, lambda: None)
+        errands.run(lambda store: 1, self.fail_over, lambda was_called: None)
         self.assertTrue(errands.ready)
         errands.start()
         thread.run()

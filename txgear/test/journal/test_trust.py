@@ -55,7 +55,9 @@ class TrustTests(DurableServerTestCase):
 
     def test_what_is_read(self) -> None:
         self.clock.advance(1)
-        self.fixture.journal.errands.run(lambda store: store.values(), lambda *found: None, lambda: None)
+        self.fixture.journal.errands.run(
+            lambda store: store.values(), lambda *done: None, lambda called: None
+        )
         self.thread.run_all()
         self.assertEqual(self.until, LEASE - MARGIN)
 

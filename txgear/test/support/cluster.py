@@ -197,6 +197,8 @@ class ClusterStore:
     @ivar is_cut: whether the database does not answer it.
     @ivar hesitates: whether it cannot write jobs at present.
     @ivar faults: names of methods whose next call does what it is to do, and is not answered.
+    @ivar broken: names of those that are never done.
+    @ivar opened: how often it was opened.
     """
 
     beat_seconds = 2.0
@@ -208,6 +210,8 @@ class ClusterStore:
         self.database = database
         self.is_cut = self.hesitates = False
         self.faults: list[str] = []
+        self.broken: set[str] = set()
+        self.opened = 0
         self._is_open = False
         self.owner = b""
         self.parts: dict[int, Row] = {}
@@ -216,6 +220,7 @@ class ClusterStore:
     # To have it
 
     def open(self) -> None:
+        self.opened += 1
         self._reach()
         if not self.parts:
             self.owner = self.database.new_owner()
@@ -241,7 +246,7 @@ class ClusterStore:
         self._change("renew", lambda: None)
 
     def leases(self) -> list[Lease]:
-        self._reach()
+        self._try("leases")
         return self._end(
             "leases",
             [
@@ -309,11 +314,11 @@ class ClusterStore:
     # Orders
 
     def exchange(self, post: Post) -> Mail:
-        self._reach()
+        self._try("exchange")
         return self._end("exchange", self.database.exchange(post, self.parts))
 
     def orders(self, known: Collection[int]) -> Orders:
-        self._reach()
+        self._try("orders")
         open_ = {number for number, order in self.database.orders.items() if order.is_open(self.parts)}
         fresh = [number for number in open_ if number not in known]
         if fresh:
@@ -395,6 +400,12 @@ class ClusterStore:
             raise StoreUnavailable("the connection was lost")
         return result
 
+    def _try(self, name: str) -> None:
+        self._reach()
+        if name in self.broken:
+            self._is_open = False
+            raise StoreUnavailable("permission denied")
+
     def _fence(self) -> None:
         rows = self.parts.values()
         if any(row.owner != self.owner for row in rows):
@@ -405,7 +416,7 @@ class ClusterStore:
             self.parts[max(self.parts)].status, self._status = self._status, b""
 
     def _change(self, name: str, change: Callable[[], T]) -> T:
-        self._reach()
+        self._try(name)
         self._fence()
         return self._end(name, change())
 
