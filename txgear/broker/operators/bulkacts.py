@@ -332,7 +332,8 @@ class BulkActs:
             if job is not None and not knows(act.asker, job.function):
                 job = None
             if not partial:
-                act.looked_at += 1
+                # One that has left the memory meanwhile is looked at among those that only the store has.
+                act.looked_at += job is not None or not rows
             elif job is not None:
                 act.looked_at += 1
                 act.total += 1

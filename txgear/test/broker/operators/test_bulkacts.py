@@ -603,6 +603,18 @@ class RowsTests(BulkActsTestCase):
         self.go_on(act)
         self.assertEqual((self.figures(act), self.left()), ((3, 3, 0, 0), 0))
 
+    def test_one_that_leaves_the_memory_before_it_is_counted(self) -> None:
+        """It is looked at once: among those that only the store has."""
+        self.fill(3)
+        self.broker.stock.load_handles([b"H:test:3"], self.hold_third, self.fixture.now)
+        self.fixture.answer()
+        act = self.start(CANCEL)
+        self.assertIn(3, self.broker.table.jobs)
+        self.broker.stock.release(self.broker.table.jobs[3], self.fixture.now)
+        self.assertNotIn(3, self.broker.table.jobs)
+        self.go_on(act)
+        self.assertEqual((self.counts(act), self.left()), ((3, 3, 3, 3, 0, 0), 0))
+
     def hold_third(self, answered: bool, now: float) -> None:
         self.broker.stock.hold(self.broker.table.jobs[3])
 
