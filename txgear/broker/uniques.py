@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from operator import attrgetter
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker.states import DONE
@@ -23,7 +24,11 @@ What is no key of any job: more than jobs come in a few turns. A dict that has t
 before one that has the same jobs. They stand for nothing: were they lists, Python's cycle collector would
 look at all of that dict.
 """
-
+SPARSE: Final = 240
+"""
+Bytes that a dict takes for each of its keys, from which on it has far more room than it needs: one that has
+just grown takes half of that.
+"""
 
 _number_of = attrgetter("number")
 _place_of = attrgetter("place")
@@ -52,9 +57,20 @@ class Uniques:
             self.jobs.update(APART)
 
     def shrink(self) -> None:
-        """Where there are none, take no memory for those that were there."""
-        if not self.jobs or (len(self.jobs) == len(APART) and -1 in self.jobs):
-            self.jobs.clear()
+        """
+        Take no memory for jobs that were there, where few are left of many. To ask for it often costs
+        nothing.
+        """
+        jobs = self.jobs
+        if -1 in jobs:
+            for key in APART:
+                del jobs[key]
+        if getsizeof(jobs) > SPARSE * (len(jobs) + 1):
+            left = jobs.copy()
+            jobs.clear()
+            jobs.update(left)
+        if not self.older:
+            self.older.clear()
 
     def _several(self, key: Key) -> list[Job]:
         """Of each function the one of L{jobs}."""
@@ -66,9 +82,12 @@ class Uniques:
     def _of(self, function: Function, key: Key) -> Job | None:
         """That of this function."""
         found = self.jobs.get(key)
-        if isinstance(found, list):
-            return next((job for job in found if job.function is function), None)
-        return found if found is not None and found.function is function else None
+        if not isinstance(found, list):
+            return found if found is not None and found.function is function else None
+        for job in found:
+            if job.function is function:
+                return job
+        return None
 
     def _put(self, key: Key, job: Job, instead: Job) -> None:
         """Another of the same function is in L{jobs}."""
@@ -117,23 +136,28 @@ class Uniques:
 
     def find_ended(self, function: Function, key: Key) -> Job | None:
         """The job of this function and key that ended last."""
-        return next(self._all_ended(function, key), None)
+        return next(self._all_ended(self._of(function, key), key), None)
 
     def find_done(self, function: Function, key: Key) -> Job | None:
         """The same, of those that were done."""
-        return next((job for job in self._all_ended(function, key) if job.state == DONE), None)
+        ended = self._all_ended(self._of(function, key), key)
+        return next((job for job in ended if job.state == DONE), None)
 
-    def _all_ended(self, function: Function, key: Key) -> Iterator[Job]:
-        """The last one first."""
-        last = self._of(function, key)
-        if last is not None and last.ended:
-            yield last
-        yield from reversed(self.older.get((function, key), ()))
+    def _all_ended(self, there: Job | None, key: Key) -> Iterator[Job]:
+        """
+        Those of a function, the last one first.
+
+        @param there: that of L{jobs}, where the function has any.
+        """
+        if there is None:
+            return
+        if there.ended:
+            yield there
+        yield from reversed(self.older.get((there.function, key), ()))
 
     def named_ended(self, key: Key) -> list[Job]:
         """All with this key, of whatever function."""
-        functions = [job.function for job in self._several(key)]
-        return [job for function in functions for job in self._all_ended(function, key)]
+        return [job for there in self._several(key) for job in self._all_ended(there, key)]
 
     def newest_ended(self, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
         """
@@ -141,12 +165,15 @@ class Uniques:
 
         @param wanted: whether a job counts; by default each does. Of a function only the last one does.
         """
-        last = [self.find_ended(job.function, unique) for job in self._several(unique)]
+        last = [next(self._all_ended(there, unique), None) for there in self._several(unique)]
         several = filter(wanted, [job for job in last if job is not None])
         return max(several, key=_end_of, default=None)
 
     def keep(self, key: Key, job: Job) -> None:
-        """A job has ended, as the last of all, and is found as such; it may be here as one to be joined."""
+        """
+        A job has ended, after all others with its key, and is found as one of those. Where others might join
+        it, it is here already.
+        """
         other = self._of(job.function, key)
         if other is None or (other is not job and other.ended):
             self.add(key, job)
@@ -171,11 +198,11 @@ class Uniques:
     def remove(self, key: Key, job: Job) -> None:
         """A job that is here is not found by this key any more."""
         found = self.jobs[key]
-        if found is job and not self.older:
+        place = job.function, key
+        if found is job and place not in self.older:
             # As nearly each.
             del self.jobs[key]
             return
-        place = job.function, key
         older = self.older.get(place, [])
         if self._of(*place) is not job:
             older.remove(job)

@@ -165,6 +165,18 @@ class JobsTests(TableTestCase):
             self.table.remove(job)
         self.assertEqual((getsizeof(self.table.jobs), getsizeof(self.table.uniques.jobs)), empty)
 
+    def test_what_was_long_takes_no_room_for_one_that_is_kept(self) -> None:
+        """It is found by its unique for as long as that; others come and go meanwhile."""
+        kept = self.add(1, b"kept")
+        jobs = [self.add(number, b"u%d" % number) for number in range(2, 1001)]
+        kept.state = DONE
+        self.table.remove(kept, kept=True)
+        for job in jobs:
+            self.table.remove(job)
+        self.assertEqual(getsizeof(self.table.jobs), getsizeof({}))
+        self.assertLess(getsizeof(self.table.uniques.jobs), 500)
+        self.assertIs(self.table.uniques.newest_ended(b"kept"), kept)
+
     def test_the_newest_of_those_that_share_a_unique(self) -> None:
         first, second = self.add(1, b"u"), self.add(2, b"u", Function(b"g"))
         self.assertIs(self.table.by_unique(b"u"), second)

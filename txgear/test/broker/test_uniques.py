@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from sys import getsizeof
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -93,6 +94,16 @@ class UniquesTests(SynchronousTestCase):
         self.assertEqual(list(self.uniques), [])
 
 
+class CountedList(list[Job]):
+    """@ivar walks: how often it was gone over."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[Job]:
+        self.walks += 1
+        return super().__iter__()
+
+
 class EndedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.uniques = Uniques()
@@ -153,6 +164,19 @@ class EndedTests(SynchronousTestCase):
             second = self.put(since=2.0)
             self.assertIs(self.uniques.newest_ended(b"u", (first, second).__contains__), second)
         self.assertIsNone(self.uniques.newest_ended(b"v", (first,).__contains__))
+
+    def test_who_asks_for_any_function_looks_at_each_once(self) -> None:
+        """Ten thousand functions may have the same unique."""
+        jobs = []
+        for number in range(10):
+            self.function = Function(b"f%d" % number)
+            jobs += [self.put(since=1.0), self.put(since=2.0)]
+        there = self.uniques.jobs[b"u"]
+        assert isinstance(there, list)
+        counted = self.uniques.jobs[b"u"] = CountedList(there)
+        self.assertIs(self.uniques.newest_ended(b"u"), jobs[-1])
+        self.assertEqual(set(self.uniques.named_ended(b"u")), set(jobs))
+        self.assertEqual(counted.walks, 2)
 
     def test_the_last_that_was_done(self) -> None:
         self.assertIsNone(self.uniques.find_done(self.function, b"u"))
@@ -277,20 +301,62 @@ class BothTests(SynchronousTestCase):
         self.assertEqual(self.uniques.older, {})
 
     def test_nothing_is_left_of_the_room_for_many(self) -> None:
-        """But only where there are none, or none that are a job's."""
+        """Not where there are none, or none that are a job's."""
         empty = getsizeof(self.uniques.jobs)
         for apart in (False, True):
             for number in range(100):
                 self.uniques.add(b"%d" % number, make_job(self.functions[0], number, unique=b"%d" % number))
             if apart:
                 self.uniques.grow_apart()
-            size = getsizeof(self.uniques.jobs)
             for job in list(self.uniques):
-                self.uniques.shrink()
-                self.assertEqual(getsizeof(self.uniques.jobs), size)
                 self.uniques.remove(job.unique, job)
+            self.assertGreater(getsizeof(self.uniques.jobs), 4000)
             self.uniques.shrink()
             self.assertEqual(getsizeof(self.uniques.jobs), empty)
+
+    def test_few_that_are_left_take_no_room_for_many(self) -> None:
+        """Otherwise one that is dead would keep it, and those are kept for days."""
+        jobs = [make_job(self.functions[0], number, unique=b"%d" % number) for number in range(1000)]
+        for job in jobs:
+            self.uniques.add(job.unique, job)
+        size = getsizeof(self.uniques.jobs)
+        self.uniques.grow_apart()
+        self.uniques.shrink()
+        for job in jobs[10:]:
+            self.uniques.remove(job.unique, job)
+        self.assertGreaterEqual(getsizeof(self.uniques.jobs), size)
+        there = self.uniques.jobs
+        self.uniques.shrink()
+        self.assertLess(getsizeof(self.uniques.jobs), 1000)
+        self.assertIs(self.uniques.jobs, there)
+        self.assertEqual(list(self.uniques), jobs[:10])
+
+    def test_those_that_fill_their_room_stay_where_they_are(self) -> None:
+        """It is asked for whenever nothing is left to be done: of what has ended much may be kept."""
+        for number in range(1000):
+            self.uniques.add(b"%d" % number, make_job(self.functions[0], number, unique=b"%d" % number))
+            size = getsizeof(self.uniques.jobs)
+            self.uniques.shrink()
+            self.assertEqual(getsizeof(self.uniques.jobs), size)
+
+    def test_nothing_is_left_of_the_room_for_those_beside_others(self) -> None:
+        empty = getsizeof(self.uniques.older)
+        keys = [b"%d" % number for number in range(100)]
+        for _ in range(2):
+            for key in keys:
+                self.uniques.keep(key, self.ended_job(key))
+        for key in keys:
+            for job in self.uniques.named_ended(key):
+                self.uniques.remove(key, job)
+        self.assertGreater(getsizeof(self.uniques.older), 4000)
+        self.uniques.shrink()
+        self.assertEqual(getsizeof(self.uniques.older), empty)
+
+    def ended_job(self, key: bytes) -> Job:
+        self.number += 1
+        job = make_job(self.functions[0], self.number, unique=key)
+        job.state = DONE
+        return job
 
     def test_what_is_wrong_is_found(self) -> None:
         job, other = self.submit(0), self.submit(1)
