@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from txgear.broker.history import owned_by
 from txgear.broker.model import Reply
 from txgear.broker.ports import Reading
-from txgear.broker.records import READY, WAITING, JobChange, JobUpdate, Naming, record_of
+from txgear.broker.records import READY, WAITING, JobChange, JobUpdate, Naming, record_of, update_of
 from txgear.broker.states import DEAD
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 
@@ -252,19 +252,19 @@ class Persistence:
         journal = self._journal
         if journal is not None and (job.stored or self._is_coming(job)):
             number, since, offset = job.number, job.since, self._timers.offset
-            journal.update(
-                JobUpdate(
-                    number,
-                    job.place,
-                    job.due + offset,
-                    job.retries,
-                    job.size,
-                    job.state,
-                    since and since + offset,
-                    job.archived,
-                    kind,
-                )
+            update = (
+                number,
+                job.place,
+                job.due + offset,
+                job.retries,
+                job.size,
+                job.state,
+                since and since + offset,
+                job.archived,
+                kind,
+                0.0,
             )
+            journal.update(update_of(update))
             if result is not None:
                 journal.put_result(number, result)
 

@@ -199,6 +199,10 @@ class JobUpdate(NamedTuple):
     wake: float = 0.0
 
 
+update_of: Final = cast("Callable[[Iterable[Any]], JobUpdate]", partial(tuple.__new__, JobUpdate))
+"""A L{JobUpdate} of all its fields; see L{record_of}."""
+
+
 class JobChange(NamedTuple):
     """
     The fields of a kept job that only an operator changes, all of them as they are from now on; they mean the

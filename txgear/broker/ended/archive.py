@@ -159,16 +159,19 @@ class Archive:
         if self.ended.own.jobs:
             self._make_room(self.ended.own, self._functions.policies.ceiling, now)
 
-    def keep_result(self, job: Job, bounds: Retention, seconds: float, result: bytes, now: float) -> None:
-        """The same wherever it is kept, and make room for it."""
+    def store_done(self, job: Job, seconds: float, result: bytes, now: float) -> None:
+        """The same where there is a store."""
         persistence = self._persistence
         self.keep_done(job, seconds, result, now)
-        if persistence.keeps:
-            job.archived = archived_of(job)
-            self._put_last(job)
-            persistence.update_ended(job, KEPT, result)
-            if persistence.clustered and job.key is not None:
-                self._name(job, History(), now)
+        job.archived = archived_of(job)
+        self._put_last(job)
+        persistence.update_ended(job, KEPT, result)
+        if persistence.clustered and job.key is not None:
+            self._name(job, History(), now)
+
+    def keep_result(self, job: Job, bounds: Retention, seconds: float, result: bytes, now: float) -> None:
+        """The same wherever it is kept, and make room for it."""
+        (self.store_done if self._persistence.keeps else self.keep_done)(job, seconds, result, now)
         if bounds.jobs or bounds.bytes:
             self._make_room(self.ended.results(job.function), bounds, now)
 

@@ -557,12 +557,22 @@ class Lifecycle:
                 self._send(client, WORK_FAIL, handle)
         self.finish(job, outcome, now, message, reason)
 
-    def finish(self, job: Job, outcome: int, now: float, result: Data = b"", reason: str = "") -> None:
+    def finish(
+        self,
+        job: Job,
+        outcome: int,
+        now: float,
+        result: Data = b"",
+        reason: str = "",
+        *,
+        room: bool = True,
+    ) -> None:
         """
         The job is over, and what its policy says is kept of it.
 
         @param result: its result, or its worker's message when it failed.
         @param reason: why there is no result, as in L{txgear.broker.counts.FAILURES}; empty if there is one.
+        @param room: false if the store was asked and has none for the result.
         """
         policy, history = job.function.policy or CLASSIC, job.history
         if outcome == DEAD and 0 < policy.dead.bytes < job.size:
@@ -597,7 +607,8 @@ class Lifecycle:
         if bounds is not None and outcome != DEAD:
             # Where there is no room for it those who waited have it; nobody else will.
             complete = (
-                data is not None
+                room
+                and data is not None
                 and not 0 < bounds.bytes < len(data) + len(last)
                 and (not keeps or self._persistence.has_room(len(data) + len(last)))
             )
@@ -620,19 +631,28 @@ class Lifecycle:
 
     def done(self, job: Job, now: float, result: Data) -> None:
         """The job is done, and what its policy says is kept of it: the same as with L{finish}."""
-        seconds = job.function.keeps
-        if not seconds or job.history is not None or not job.background or self._persistence.keeps:
+        seconds, persistence = job.function.keeps, self._persistence
+        if not seconds or job.history is not None or not job.background:
             self.finish(job, DONE, now, result)
             return
-        # As in finish, where nearly each that is kept in memory only is asked for what it cannot have.
-        last = bytes(result)
+        if persistence.keeps and not persistence.has_room(len(result)):
+            self.finish(job, DONE, now, result, room=False)
+            return
+        # As in finish, where nearly each that is kept is asked for what it cannot have.
+        last, worker = bytes(result), job.worker
         self._dispatcher.leave(job, now)
         counts = job.function.counts
         counts.completed += 1
         counts.ended = now
         job.state = TO_ENDED[DONE][job.state]
         self._table.remove(job, kept=True)
-        self._archive.keep_done(job, seconds, last, now)
+        if not persistence.keeps:
+            self._archive.keep_done(job, seconds, last, now)
+            return
+        persistence.drop_workload(job)
+        self._archive.store_done(job, seconds, last, now)
+        if persistence.crowded and worker is not None:
+            self._outbox.pause(worker)
 
     def end(self, job: Job, outcome: int, now: float, result: Data = b"", reason: str = "") -> None:
         """The job is over, and nothing is kept of it; the same as with L{finish}."""
