@@ -192,7 +192,6 @@ class Lifecycle:
                 self._archive.forget(job)
         elif job.state == STORING:
             job.background = False
-            self._starts.pop(job, None)
             self.end(job, FAILED, now, reason=NOT_STORED)
             self._dispatcher.advance(job, now)
         else:
@@ -666,8 +665,10 @@ class Lifecycle:
             counts.fail(reason, now)
         job.state = TO_ENDED[outcome][job.state]
         self._table.remove(job)
-        if job.background:
+        if self._starts:
+            # Of any job: of one that a client waits for the store may have been asked just now.
             self._starts.pop(job, None)
+        if job.background:
             self._persistence.delete(job)
         job.workload = b""
         if (history := job.history) is not None:

@@ -462,6 +462,15 @@ class MeanwhileTests(LookupTestCase):
         self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, b"H:test:4")])
         self.assertEqual(self.journal.deleted, [])
 
+    def test_one_that_has_its_time_later_is_cancelled(self) -> None:
+        """Nothing is noted of it any more, whether or not a client waits for it."""
+        self.row()
+        for client in (self.client, None):
+            job, _ = self.asked(client, delay=5.0)
+            self.fixture.cancel(job)
+            self.broker.check()
+            self.answer()
+
     def test_it_is_cancelled_and_that_is_kept(self) -> None:
         self.row()
         self.fixture.set(results={"keep": 10.0})
