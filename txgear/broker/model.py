@@ -219,6 +219,8 @@ class Job(Struct, eq=False, gc=False):
         clients = self.clients
         if isinstance(clients, Crowd):
             clients.remove(client)
+            if not clients:
+                self.clients = ()
         elif client in clients:
             self.clients = ()
 

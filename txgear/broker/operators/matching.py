@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from txgear.broker.ended.archive import history_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Matches: TypeAlias = "Callable[[Job], tuple[int, bool]]"
 """Looks at a job: how much work that was, and whether it is one of those."""
+
+_number_of = attrgetter("number")
 
 
 class Selection(NamedTuple):
@@ -62,7 +65,8 @@ def _is_other(job: Job, search: Search) -> bool:
 
 
 def _by_number(jobs: Iterable[Job]) -> dict[int, Job]:
-    return {job.number: job for job in jobs}
+    """In that order, as all others are: what is done to a few of them is done to the first."""
+    return {job.number: job for job in sorted(jobs, key=_number_of)}
 
 
 def live(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Selection:

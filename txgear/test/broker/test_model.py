@@ -303,6 +303,13 @@ class ClientsTests(SynchronousTestCase):
         self.job.part(self.peers[0])
         self.assertEqual(self.clients(), [1])
 
+    def test_of_several_that_have_gone_nothing_is_left(self) -> None:
+        """One that is kept for days is not to keep that there were any."""
+        self.join(0, 1, 0)
+        for peer in self.peers[:2]:
+            self.job.part(peer)
+        self.assertEqual(self.job.clients, ())
+
     def test_all_at_once(self) -> None:
         for numbers in ((0,), (0, 1, 2)):
             self.join(*numbers)

@@ -64,6 +64,12 @@ class AbsentTests(MatchingTestCase):
 
 
 class LiveTests(MatchingTestCase):
+    def test_those_of_one_unique_are_in_order(self) -> None:
+        """Whichever of their functions had it first."""
+        self.end("done", b"g", unique=b"u")
+        jobs = [self.fixture.submit(None, name, b"u") for name in (b"f", b"h", b"g")]
+        self.assertEqual(self.found({"unique": b"u"}), jobs)
+
     def test_by_all_that_is_known_of_them(self) -> None:
         old = self.fixture.submit(None, b"mail.a", b"u", b"some text")
         self.fixture.pass_time(10)
