@@ -213,8 +213,11 @@ class KeptTests(DurableBrokerTestCase):
     def test_who_brings_more_than_the_store_can_take_is_read_no_more_for_now(self) -> None:
         self.fixture.set(results=60)
         self.journal.crowded = True
-        self.do()
-        self.assertEqual(self.fixture.outbox.paused, [self.worker])
+        for times, data in enumerate((b"", b"data"), 1):
+            self.do(data)
+            self.assertEqual(self.fixture.outbox.paused, [self.worker] * times)
+            self.fixture.commit()
+            self.broker.archive.forget(next(iter(self.broker.archive.jobs.values())))
 
 
 class UnreadableTests(DurableBrokerTestCase):
