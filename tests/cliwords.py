@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 #: Tests by whose names the options in them come to nothing: they are refused, or no server hears of them.
 IN_VAIN: Final = re.compile(r"mistake|no_sense|misuse|no_server|without_a_server|refuse")
+#: How a test runs the command.
+RUNS: Final = "txgear()"
 
 
 class Reading(NamedTuple):
@@ -18,7 +21,7 @@ class Reading(NamedTuple):
 
     @ivar name: with that of its file.
     @ivar words: all words of the texts in it, in the constants of its file that it uses, and in the functions
-        that it calls there; but not those of docstrings.
+        that it calls there or in a module that tests of commands share; but not those of docstrings.
     """
 
     name: str
@@ -38,8 +41,34 @@ def read_tests(path: Path, text: str) -> Iterator[Reading]:
     @param text: what it holds.
     """
     mine = path.stem.removeprefix("test_cli_").replace("_", "-")
-    top: dict[str, ast.AST] = {}
     tree = ast.parse(text)
+    own = _top(tree)
+    top = {**{name: node for found in _shared(tree) for name, node in _top(found).items()}, **own}
+    for name, piece in own.items():
+        if name.startswith("test_"):
+            yield Reading(f"{path.stem}.{name}", frozenset({mine, *_words(piece, top, {name})}))
+
+
+def runs_it(text: str) -> bool:
+    """Whether the tests of a file run the command, by themselves or by what they share."""
+    return RUNS in text or any(RUNS in ast.unparse(each) for each in _shared(ast.parse(text)))
+
+
+def _shared(tree: ast.Module) -> Iterator[ast.Module]:
+    """The modules of this folder, C{cli...}, that a file imports."""
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cli"):
+            yield _parsed(Path(__file__).with_name(f"{node.module}.py"))
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def _top(tree: ast.Module) -> dict[str, ast.AST]:
+    """What a file defines, by name."""
+    top: dict[str, ast.AST] = {}
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             top[node.name] = node
@@ -47,9 +76,7 @@ def read_tests(path: Path, text: str) -> Iterator[Reading]:
             top.update((target.id, node) for target in node.targets if isinstance(target, ast.Name))
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             top[node.target.id] = node
-    for name, piece in top.items():
-        if name.startswith("test_"):
-            yield Reading(f"{path.stem}.{name}", frozenset({mine, *_words(piece, top, {name})}))
+    return top
 
 
 def _words(node: ast.AST, top: dict[str, ast.AST], seen: set[str]) -> Iterator[str]:

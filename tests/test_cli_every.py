@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import click
 import pytest
 
-from cliwords import Reading, read_tests
+from cliwords import Reading, read_tests, runs_it
 from operating import ALL_KEPT, NIGHTLY, Operator, configured
 from processes import PATIENCE, Server, Servers, run, txgear
 from test_cli_start import ALL, ASKING, Found, name
@@ -256,7 +256,7 @@ def untested(command: tuple[str, ...], options: frozenset[str], tests: list[Read
 def readings() -> list[Reading]:
     """All of this folder that run the command."""
     texts = {path: path.read_text() for path in Path(__file__).parent.glob("test_*.py")}
-    return [each for path, text in texts.items() if "txgear()" in text for each in read_tests(path, text)]
+    return [each for path, text in texts.items() if runs_it(text) for each in read_tests(path, text)]
 
 
 @pytest.mark.parametrize("found", ALL, ids=name)
