@@ -35,6 +35,13 @@ _place_of = attrgetter("place")
 _end_of = attrgetter("since", "place")
 
 
+def _trim(table: dict[Any, Any]) -> None:
+    """Have a dict take just the memory that it needs."""
+    left = table.copy()
+    table.clear()
+    table.update(left)
+
+
 class Uniques:
     """
     The jobs in memory by their uniques, whatever their function: those that others may join, of which a
@@ -58,19 +65,19 @@ class Uniques:
 
     def shrink(self) -> None:
         """
-        Take no memory for jobs that were there, where few are left of many. To ask for it often costs
-        nothing.
+        Take no memory for jobs that were there, where few are left of many. It may be asked for after each
+        job.
         """
         jobs = self.jobs
         if -1 in jobs:
             for key in APART:
                 del jobs[key]
-        if getsizeof(jobs) > SPARSE * (len(jobs) + 1):
-            left = jobs.copy()
+        if not jobs:
             jobs.clear()
-            jobs.update(left)
-        if not self.older:
             self.older.clear()
+        elif getsizeof(jobs) > SPARSE * (len(jobs) + 1):
+            _trim(jobs)
+            _trim(self.older)
 
     def _several(self, key: Key) -> list[Job]:
         """Of each function the one of L{jobs}."""
