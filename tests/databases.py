@@ -427,6 +427,9 @@ class Postgres(Database):
             # Of these files alone; what the server writes is synced.
             "--no-sync",
         )
+        if self.machine:
+            with (self.data / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {ANYBODY.replace('/', ' ')} scram-sha-256\n")
 
     def _arguments(self) -> Sequence[str]:
         settings = {

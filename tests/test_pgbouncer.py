@@ -34,7 +34,9 @@ class Others:
         with psycopg.connect(url, prepare_threshold=None, autocommit=True) as connection:
             while not self._is_over.is_set():
                 row = connection.execute(
-                    "SELECT current_setting('lock_timeout'), current_setting('client_min_messages')"
+                    "SELECT current_setting('lock_timeout'), current_setting('client_min_messages'),"
+                    # Of the pooler's connection, which is not gone when a server is.
+                    " current_setting('tcp_user_timeout')"
                 ).fetchone()
                 assert row is not None
                 self.settings.add(row)
@@ -60,19 +62,22 @@ def test_transaction_mode(postgres: Database, pooler: str) -> None:
             assert store.workloads([number]) == {number: b"workload"}
             row = store._reading(
                 lambda cursor: (
-                    cursor.execute("SELECT pg_backend_pid(), current_setting('lock_timeout')"),
+                    cursor.execute(
+                        "SELECT pg_backend_pid(), current_setting('lock_timeout'),"
+                        " current_setting('tcp_user_timeout')"
+                    ),
                     cursor.fetchall()[0],
                 )[1]
             )
             sessions.add(row[0])
-            assert row[1] == "5s"
+            assert row[1:] == ("5s", "0")
     finally:
         others.stop()
     assert len(sessions) > 1
     assert store._connection.connection.driver_connection is driver
     assert [job.retries for job in store.replay(0, 200)] == [7] * 100
     store.close(None)
-    assert others.settings == {("0", "notice")}
+    assert others.settings == {("0", "notice", "0")}
     assert "prepared statement" not in postgres.log()
 
 

@@ -20,6 +20,7 @@ from txgear.stores import durability, galera
 from txgear.stores.gathering import GatheringCursor
 from txgear.stores.hosts import Host, HostsError, QueryValue
 from txgear.stores.listed import Rows, Selected, Values
+from txgear.stores.probes import probes_for
 from txgear.stores.schema import MAX_NAME, REVISIONS, jobs, lanes, results, workloads
 from txgear.stores.serverdialect import (
     ACCESS,
@@ -302,6 +303,10 @@ class MySQL(ServerDialect):
 
     def set_up(self, connection: Connection) -> None:
         self._see_cluster(connection)
+        driver: Any = connection.connection.driver_connection
+        # PyMySQL leaves it at two hours, and an index has an hour to be made. The database cannot be asked to
+        # do the same: its tcp_keepalive_time is for all connections.
+        probes_for(self.timeout + GRACE).apply(driver._sock)
         seconds = ceil(self.timeout)
         connection.exec_driver_sql(
             "SET SESSION innodb_lock_wait_timeout = %s, lock_wait_timeout = %s, wait_timeout = %s",

@@ -19,6 +19,7 @@ from txgear.broker.records import StoreReport
 from txgear.stores import durability
 from txgear.stores.dialects import OPTIONS, READ_ONLY
 from txgear.stores.hosts import Host
+from txgear.stores.probes import probes_for
 from txgear.stores.schema import REVISIONS, inserted_columns
 from txgear.stores.serverdialect import (
     ACCESS,
@@ -81,6 +82,26 @@ SETTINGS: Final = (
     " WHEN 'off' THEN set_config('synchronous_commit', 'on', {local}) END"
 )
 """Settings of a session; behind a pooler, of each transaction, as the next one may be in another session."""
+
+PROBE: Final = (
+    "SELECT set_config(name, wanted.value, false) FROM (VALUES ('tcp_keepalives_idle', %s),"
+    " ('tcp_keepalives_interval', %s), ('tcp_keepalives_count', %s), ('tcp_user_timeout', %s))"
+    # PostgreSQL 11 has no tcp_user_timeout.
+    " AS wanted (name, value) JOIN pg_settings USING (name)"
+    # What somebody has set for this database, for this user or in the URL stays.
+    " WHERE source NOT IN ('global', 'database', 'user', 'database user', 'client')"
+)
+"""
+Has PostgreSQL find out that our server is cut off, which frees what that has locked.
+
+Probes alone do not do that. TCP sends none as long as something that was sent is not acknowledged, and that
+is the usual case in the middle of a transaction: an answer was on its way. Linux sends it again for a quarter
+of an hour; C{tcp_user_timeout} bounds that. It would end a slow line, too, where not a byte of an answer was
+acknowledged for so long, or our server read none of it. But a line that gets on, however slowly, acknowledges
+something all the time, and our server waits less long for the next byte itself.
+
+Over a Unix socket it has no effect. Behind a pooler it is not ours to say: the connection is the pooler's.
+"""
 
 PLACE: Final = (
     "UPDATE txgear_jobs SET lane = placed.lane, ukey = placed.ukey, wake = placed.wake"
@@ -225,8 +246,13 @@ class PostgreSQL(ServerDialect):
 
         try:
             connection = PsycopgConnection.connect(
-                # libpq takes whole seconds, and not less than two.
-                **{**arguments, **host.arguments, "connect_timeout": max(2, ceil(seconds))}
+                **{
+                    **self._probed(),
+                    **arguments,
+                    **host.arguments,
+                    # libpq takes whole seconds, and not less than two.
+                    "connect_timeout": max(2, ceil(seconds)),
+                }
             )
         except ConnectionTimeout as error:
             # psycopg leaves the attempt to the collector of cycles: the socket would go on, and keep a
@@ -260,6 +286,18 @@ class PostgreSQL(ServerDialect):
     def set_up(self, connection: Connection) -> None:
         if not self.is_pooled:
             connection.exec_driver_sql(SETTINGS.format(local="false"), self._timeouts())
+            probes = probes_for(self.timeout + GRACE)
+            values = (*probes, 1000 * probes.seconds)
+            connection.exec_driver_sql(PROBE, tuple(map(str, values)))
+
+    def _probed(self) -> dict[str, int]:
+        """
+        What libpq is told: this end does the same, which counts where the database has an hour for something
+        (L{patience}). There is no timeout for what is not acknowledged: the connection has one for that,
+        which knows of a database that stands still.
+        """
+        names = ("keepalives_idle", "keepalives_interval", "keepalives_count")
+        return dict(zip(names, probes_for(self.timeout + GRACE), strict=True))
 
     def _timeouts(self) -> tuple[str, str]:
         return f"{ceil(self.timeout * 1000)}ms", f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms"
