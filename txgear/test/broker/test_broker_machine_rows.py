@@ -9,7 +9,7 @@ which of them are in memory, and when, it does not know.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -30,96 +30,21 @@ from txgear.stores.memory import MemoryStore
 from txgear.test.broker.test_broker_machine import drawn_from
 from txgear.test.support.broker import FakeOutbox, record
 from txgear.test.support.clock import START
-from txgear.test.support.extras import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_machine,
-    st,
-)
+from txgear.test.support.extras import RuleBasedStateMachine, initialize, invariant, rule, run_machine, st
 from txgear.test.support.lazyjournal import LazyJournal
-from txgear.test.support.model_rows import READY, RUNNING, STORING, WAITING, RowJob, RowsModel
+from txgear.test.support.model_rows import (
+    FUNCTIONS,
+    PEERS,
+    READY,
+    ROWS_EVENTS,
+    RUNNING,
+    STORING,
+    WAITING,
+    RowJob,
+    RowsModel,
+)
 
-FUNCTIONS = (b"f", b"g")
-PEERS = tuple(range(4))
-PLACES = tuple(range(12))
-LONG = b"x" * 150
-TENANTS = (None, None, "a", "b")
 BUDGETS = (0, JOB_BYTES, 3 * JOB_BYTES, 10 * JOB_BYTES)
-BOUNDS: tuple[dict[str, int], ...] = ({}, {}, {"a": 1}, {"a": 2, "b": 1})
-
-ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
-    "come": (1, {"tenant": TENANTS}),
-    "go": (1, {"index": PEERS}),
-    "can_do": (3, {"index": PEERS, "name": FUNCTIONS}),
-    "cant_do": (1, {"index": PEERS, "name": FUNCTIONS}),
-    "submit": (
-        6,
-        {
-            "index": PEERS,
-            "name": FUNCTIONS,
-            "workload": (b"", b"one", LONG),
-            "priority": PRIORITIES,
-            "background": (True, True, False),
-            "delay": (0.0, 0.0, 0.0, 0.5, 5.0, 200.0),
-        },
-    ),
-    "submit_named": (
-        10,
-        {
-            "index": PEERS,
-            "name": FUNCTIONS,
-            "unique": (b"u", b"v", b"w"),
-            "priority": PRIORITIES,
-            "background": (True, True, False),
-        },
-    ),
-    "flood": (
-        4,
-        {
-            "index": PEERS,
-            "name": FUNCTIONS,
-            "workload": (b"", b"one", LONG),
-            "priority": PRIORITIES,
-            "count": (3, 8),
-            "written": (True, True, False),
-            "delay": (0.0, 0.0, 0.0, 0.0, 4.0),
-        },
-    ),
-    "grab": (10, {"index": PEERS}),
-    "sleep": (4, {"index": PEERS}),
-    "answer": (5, {"index": PEERS, "what": ("work_complete", "work_complete", "work_fail")}),
-    "lose": (3, {"index": PEERS, "name": FUNCTIONS}),
-    "cancel": (2, {"which": PLACES}),
-    "reprioritise": (3, {"which": PLACES, "priority": PRIORITIES}),
-    "move": (3, {"which": PLACES, "name": FUNCTIONS}),
-    "correct": (2, {"which": PLACES, "workload": (b"", b"two", LONG)}),
-    "pause": (1, {"name": FUNCTIONS}),
-    "resume": (2, {"name": FUNCTIONS}),
-    "set_quotas": (1, {"bounds": BOUNDS}),
-    "set_turns": (1, {"turns": (True, False)}),
-    "write": (5, {"ends": (True, False), "elsewhere": (False, True)}),
-    "find": (8, {"most": (1, 2, 100), "ends": (True, True, False), "lost": (False,) * 7 + (True,)}),
-    "load": (4, {"ends": (True, False)}),
-    "end": (4, {}),
-    "settle": (2, {}),
-    "restart": (1, {}),
-    "take_over": (
-        2,
-        {
-            "name": FUNCTIONS,
-            "priority": PRIORITIES,
-            "count": (1, 3, 12),
-            "lower": (True, False),
-            "delay": (0.0, 0.0, 4.0),
-        },
-    ),
-    "lapse": (1, {}),
-    "trust": (3, {"seconds": (1.0, 1000.0)}),
-    "pass_time": (3, {"seconds": (0.5, 3.0, 200.0)}),
-}
-"""What may happen, how often that is tried, and with what."""
 
 
 class RowsMachine(RuleBasedStateMachine):

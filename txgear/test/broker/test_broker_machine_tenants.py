@@ -29,11 +29,10 @@ from txgear.test.broker.test_broker_machine_life import (
     LIFE_EVENTS,
     NARROW,
     ONCE,
-    STORED_LIFE_EVENTS,
     TRIES,
     LifeMachine,
-    StoredLifeMachine,
 )
+from txgear.test.broker.test_broker_machine_life_stored import STORED_LIFE_EVENTS, StoredLifeMachine
 from txgear.test.support.broker import FakeRights, overflowed, queued
 from txgear.test.support.extras import invariant, rule, run_machine
 from txgear.test.support.model_jobs import ModelJob, PolicyRules

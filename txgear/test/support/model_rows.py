@@ -1,17 +1,100 @@
 """
 What a broker does whose store has more jobs than fit into its memory, as far as anybody sees it: which jobs
 there are, which may be handed out next, and what is told of them. Where a job is, is no business of it.
+And what may happen to both.
 
 L{txgear.test.broker.test_broker_machine_rows} holds the broker against it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from txgear.broker.model import Peer
+from txgear.protocol.constants import PRIORITIES
 
 STORING, WAITING, READY, RUNNING = "storing", "waiting", "ready", "running"
+
+FUNCTIONS = (b"f", b"g")
+PEERS = tuple(range(4))
+PLACES = tuple(range(12))
+LONG = b"x" * 150
+TENANTS = (None, None, "a", "b")
+BOUNDS: tuple[dict[str, int], ...] = ({}, {}, {"a": 1}, {"a": 2, "b": 1})
+
+ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
+    "come": (1, {"tenant": TENANTS}),
+    "go": (1, {"index": PEERS}),
+    "can_do": (3, {"index": PEERS, "name": FUNCTIONS}),
+    "cant_do": (1, {"index": PEERS, "name": FUNCTIONS}),
+    "submit": (
+        6,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "workload": (b"", b"one", LONG),
+            "priority": PRIORITIES,
+            "background": (True, True, False),
+            "delay": (0.0, 0.0, 0.0, 0.5, 5.0, 200.0),
+        },
+    ),
+    "submit_named": (
+        10,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "unique": (b"u", b"v", b"w"),
+            "priority": PRIORITIES,
+            "background": (True, True, False),
+        },
+    ),
+    "flood": (
+        4,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "workload": (b"", b"one", LONG),
+            "priority": PRIORITIES,
+            "count": (3, 8),
+            "written": (True, True, False),
+            "delay": (0.0, 0.0, 0.0, 0.0, 4.0),
+        },
+    ),
+    "grab": (10, {"index": PEERS}),
+    "sleep": (4, {"index": PEERS}),
+    "answer": (5, {"index": PEERS, "what": ("work_complete", "work_complete", "work_fail")}),
+    "lose": (3, {"index": PEERS, "name": FUNCTIONS}),
+    "cancel": (2, {"which": PLACES}),
+    "reprioritise": (3, {"which": PLACES, "priority": PRIORITIES}),
+    "move": (3, {"which": PLACES, "name": FUNCTIONS}),
+    "correct": (2, {"which": PLACES, "workload": (b"", b"two", LONG)}),
+    "pause": (1, {"name": FUNCTIONS}),
+    "resume": (2, {"name": FUNCTIONS}),
+    "set_quotas": (1, {"bounds": BOUNDS}),
+    "set_turns": (1, {"turns": (True, False)}),
+    "write": (5, {"ends": (True, False), "elsewhere": (False, True)}),
+    "find": (8, {"most": (1, 2, 100), "ends": (True, True, False), "lost": (False,) * 7 + (True,)}),
+    "load": (4, {"ends": (True, False)}),
+    "end": (4, {}),
+    "settle": (2, {}),
+    "restart": (1, {}),
+    "take_over": (
+        2,
+        {
+            "name": FUNCTIONS,
+            "priority": PRIORITIES,
+            "count": (1, 3, 12),
+            "lower": (True, False),
+            "delay": (0.0, 0.0, 4.0),
+        },
+    ),
+    "lapse": (1, {}),
+    "trust": (3, {"seconds": (1.0, 1000.0)}),
+    "pass_time": (3, {"seconds": (0.5, 3.0, 200.0)}),
+}
+"""What may happen, how often that is tried, and with what."""
 
 
 @dataclass(eq=False)
