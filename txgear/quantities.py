@@ -5,7 +5,7 @@ Times, sizes, counts and rates, as people write them in files and in options.
 from __future__ import annotations
 
 import re
-from reprlib import repr as brief
+from reprlib import Repr
 from typing import Any, Final
 
 from txgear.errors import PolicyError
@@ -24,6 +24,25 @@ _RATE_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _UNITS: Final = {"ms": 0.001, **_RATE_UNITS}
 _SIZE: Final = re.compile(r"(\d{1,15}) *(?:([KMGT])(?:iB)?)?", re.IGNORECASE)
 _RATE: Final = re.compile(r"(\d{1,9}) */ *(s|m|h|d)")
+
+
+class _Brief(Repr):
+    """Not as Python writes what TOML and JSON write otherwise."""
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return "true" if value else "false"
+
+    def repr_NoneType(self, value: None, level: int) -> str:  # noqa: N802 - reprlib looks for that name
+        return "null"
+
+    def repr_datetime(self, value: Any, level: int) -> str:
+        return str(value.isoformat())
+
+    repr_date = repr_time = repr_datetime
+
+
+brief: Final = _Brief().repr
+"""A value as people wrote it in a file or in JSON, cut where it is long; for what is said of a mistake."""
 
 
 def duration(value: Any) -> float:

@@ -14,7 +14,7 @@ from txgear.daemon.tables import Mistake, array, checked, collected, line_of, st
 from txgear.errors import PolicyError
 from txgear.policies import Rate
 from txgear.protocol.constants import MAX_FUNCTION
-from txgear.quantities import count, size
+from txgear.quantities import brief, count, size
 from txgear.security.access import GROUPS, NOBODY, Access, Identity, Rule
 from txgear.security.addresses import UNIX, network
 from txgear.security.certificates import DNS, FIELDS
@@ -75,7 +75,7 @@ def _settings(table: Any, known: Mapping[str, Callable[[Any], Any]]) -> dict[str
     @raise PolicyError: something does not belong there, or makes no sense.
     """
     if not isinstance(table, dict):
-        raise PolicyError("", f"a table is wanted, not {table!r}")
+        raise PolicyError("", f"a table is wanted, not {brief(table)}")
     for key in table:
         if key not in known:
             raise PolicyError(key, f"there is no such setting; there are {', '.join(known)}")
@@ -90,7 +90,7 @@ def _login(table: Any) -> str | None:
 
 def _field(value: Any) -> str:
     if value not in FIELDS:
-        raise ValueError(f"one of {', '.join(FIELDS)} is wanted, not {value!r}")
+        raise ValueError(f"one of {', '.join(FIELDS)} is wanted, not {brief(value)}")
     return str(value)
 
 

@@ -29,6 +29,7 @@ from txgear.daemon.tables import (
 from txgear.errors import PolicyError
 from txgear.policies import CEILING, CLASSIC, FORMER_NAMES, Policies, Policy, former_names
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_UNIQUE, NORMAL
+from txgear.quantities import brief
 from txgear.security.access import Access
 from txgear.security.tokens import without_secrets
 from txgear.server.crontimes import check_cron, check_timezone
@@ -171,7 +172,7 @@ def _rules(table: dict[str, Any]) -> list[tuple[str, Policy]]:
     elif isinstance(names, list) and names:
         patterns = [checked("names", _name, each) for each in names]
     else:
-        raise PolicyError("names", f"a list of names or patterns is wanted, not {names!r}")
+        raise PolicyError("names", f"a list of names or patterns is wanted, not {brief(names)}")
     policy = CLASSIC.with_settings(settings)
     return [(pattern, policy) for pattern in patterns]
 
@@ -193,7 +194,7 @@ def _name(value: Any) -> str:
 
 def _priority(value: Any) -> int:
     if value not in ("high", "normal", "low"):
-        raise ValueError(f"one of high, normal and low is wanted, not {value!r}")
+        raise ValueError(f"one of high, normal and low is wanted, not {brief(value)}")
     return _PRIORITIES[value]
 
 

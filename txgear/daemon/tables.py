@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from txgear.errors import ConfigurationError, PolicyError
+from txgear.quantities import brief
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -186,7 +187,7 @@ def string(value: Any) -> str:
     @raise ValueError: it is none.
     """
     if not isinstance(value, str):
-        raise ValueError(f"a string is wanted, not {value!r}")
+        raise ValueError(f"a string is wanted, not {brief(value)}")
     return value
 
 

@@ -155,7 +155,9 @@ class Loads:
     def _loaded(self, jobs: list[Job], workloads: dict[int, bytes]) -> None:
         missing = [_name(job) for job in jobs if len(workloads.get(job.number, b"")) != job.size]
         if missing:
-            self.log.error("{store} has lost the workloads of {jobs}", store=self._link.name, jobs=missing)
+            self.log.error(
+                "{store} has lost the workloads of {jobs}", store=self._link.name, jobs=", ".join(missing)
+            )
         self._tell([(job, workloads.get(job.number)) for job in jobs], [])
 
     def _give_up(self, jobs: list[Job]) -> None:
@@ -165,7 +167,7 @@ class Loads:
                 "{store} cannot read the workloads of {jobs}: these are set aside, and tried again"
                 " every {seconds:g} seconds",
                 store=self._link.name,
-                jobs=new,
+                jobs=", ".join(new),
                 seconds=UNREADABLE_SECONDS,
             )
         self._tell([], jobs)

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from txgear.errors import ArgumentTooLarge, InvalidArgument, PolicyError
 from txgear.protocol.constants import HIGH, LOW, MAX_OPTIONS, NORMAL
 from txgear.protocol.traces import Trace
-from txgear.quantities import LAST_SECOND, duration
+from txgear.quantities import LAST_SECOND, brief, duration
 
 _PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
@@ -53,10 +53,10 @@ def read_options(text: bytes) -> SubmitOptions:
         raise InvalidArgument("The options are no JSON object")
     priority = settings.pop("priority", "normal")
     if not isinstance(priority, str) or priority not in _PRIORITIES:
-        raise InvalidArgument(f"priority: one of high, normal and low is wanted, not {priority!r}")
+        raise InvalidArgument(f"priority: one of high, normal and low is wanted, not {brief(priority)}")
     background = settings.pop("background", True)
     if not isinstance(background, bool):
-        raise InvalidArgument(f"background: true or false is wanted, not {background!r}")
+        raise InvalidArgument(f"background: true or false is wanted, not {brief(background)}")
     if "at" in settings and "delay" in settings:
         raise InvalidArgument("delay: a job has a time or a delay, not both")
     due = delay = 0.0
@@ -65,7 +65,7 @@ def read_options(text: bytes) -> SubmitOptions:
         # Compared before it is made a float: JSON has whole numbers for which there is none.
         if not isinstance(at, (int, float)) or isinstance(at, bool) or not 0 <= at <= LAST_SECOND:
             raise InvalidArgument(
-                f"at: seconds since 1970 are wanted, to the end of the year 9999, not {at!r}"
+                f"at: seconds since 1970 are wanted, to the end of the year 9999, not {brief(at)}"
             )
         due = float(at)
     elif "delay" in settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, datetime, time, timezone
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +13,7 @@ from txgear.quantities import (
     MOST_BYTES,
     MOST_COUNT,
     MOST_SECONDS,
+    brief,
     byte_words,
     count,
     duration,
@@ -65,6 +67,22 @@ class QuantityTests(SynchronousTestCase):
             self.assertEqual(size(text), number)
         for number, text in ((64 << 20, "64 MiB"), (2048, "2 KiB"), (1000, "1,000 bytes"), (1, "1 byte")):
             self.assertEqual(byte_words(number), text)
+
+    def test_what_was_written_instead(self) -> None:
+        """As in TOML and in JSON, at any depth, and cut where it is long."""
+        for value, text in (
+            (True, "true"),
+            ([False, {"a": None}], "[false, {'a': null}]"),
+            (datetime(2026, 11, 30, 6, tzinfo=timezone.utc), "2026-11-30T06:00:00+00:00"),
+            (time(7, 30), "07:30:00"),
+            (date(2026, 11, 30), "2026-11-30"),
+            ("90x", "'90x'"),
+            (1.5, "1.5"),
+        ):
+            self.assertEqual(brief(value), text)
+        self.assertLess(len(brief("x" * 10**6)), 40)
+        error = self.assertRaises(PolicyError, duration, True)
+        self.assertIn("not true", str(error))
 
     def test_seconds_in_words(self) -> None:
         """One is one; a part of one is said as most people do."""

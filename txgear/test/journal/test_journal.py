@@ -322,7 +322,7 @@ class LoadTests(DurableServerTestCase):
         self.worker.tell(request(CAN_DO, b"f"))
         self.store.lose(1)
         (line,) = self.logged(self.thread.run)
-        self.assertEqual(line, "memory: has lost the workloads of ['H:test:1']")
+        self.assertEqual(line, "memory: has lost the workloads of H:test:1")
         self.thread.run_all()
         self.assertEqual(self.grab(), self.assigned(2))
         self.run_on(1)

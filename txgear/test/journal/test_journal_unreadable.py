@@ -104,7 +104,7 @@ class LoadTests(UnreadableTestCase):
         self.assertEqual(
             lines,
             [
-                "memory: cannot read the workloads of ['H:test:5']: these are set aside, and tried"
+                "memory: cannot read the workloads of H:test:5: these are set aside, and tried"
                 " again every 60 seconds"
             ],
         )

@@ -236,7 +236,7 @@ class LoadsTests(ReadsTestCase):
         with capturedLogs() as events:
             self.read()
         self.assertEqual(
-            [formatEvent(event) for event in events], ["memory: has lost the workloads of ['H:3', 'H:99']"]
+            [formatEvent(event) for event in events], ["memory: has lost the workloads of H:3, H:99"]
         )
         self.assertEqual(self.listener.take(), [("loaded", {2: b"B", 3: b"C", 99: None}, [], False)])
 
