@@ -1,7 +1,8 @@
 """What becomes of the rows that a server has locked whose machine is cut off in the middle of a transaction.
 
 A program with a network of its own, in which packets get lost without a word. It prints, as JSON, after how
-many seconds the row of each server is free again, or nothing for one that is locked still. That takes root.
+many seconds the row of each server is free again, from the last byte that there was on its connection on, or
+nothing for one that is locked still. That takes root.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ NOTHING: Final = "?options=-c%20tcp_keepalives_idle%3D7200%20-c%20tcp_user_timeo
 class Cut:
     """A server that has a row locked, and a database of its own.
 
-    :ivar free_after: seconds until the row was free.
+    :ivar last: when the last byte is on its way.
+    :ivar free_after: seconds from then on until the row was free.
     """
 
     def __init__(self, postgres: Postgres, machine: Machine, options: str = "") -> None:
@@ -50,6 +52,7 @@ class Cut:
         self.free_after: float | None = None
         self.driver: Any = self._store._driver_connection()
         self.driver.execute(f"SELECT number {ROW} FOR UPDATE")
+        self.last = time.monotonic()
         assert not self.is_free()
 
     def is_free(self) -> bool:
@@ -63,6 +66,7 @@ class Cut:
             with suppress(psycopg.OperationalError):
                 self.driver.execute("SELECT pg_sleep(%s)", (WORK,))
 
+        self.last = time.monotonic() + WORK
         threading.Thread(target=ask, daemon=True).start()
 
 
@@ -85,7 +89,7 @@ def main() -> None:
             time.sleep(0.1)
             for cut in cuts.values():
                 if cut.free_after is None and cut.is_free():
-                    cut.free_after = time.monotonic() - before
+                    cut.free_after = time.monotonic() - cut.last
         print(json.dumps({name: cut.free_after for name, cut in cuts.items()}))
     machine.end()
 
