@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker.states import DONE
+from txgear.broker.trimming import trim
 
 if TYPE_CHECKING:
     from txgear.broker.keys import Key
@@ -24,22 +24,11 @@ What is no key of any job: more than jobs come in a few turns. A dict that has t
 before one that has the same jobs. They stand for nothing: were they lists, Python's cycle collector would
 look at all of that dict.
 """
-SPARSE: Final = 240
-"""
-Bytes that a dict takes for each of its keys, from which on it has far more room than it needs: one that has
-just grown takes half of that.
-"""
+
 
 _number_of = attrgetter("number")
 _place_of = attrgetter("place")
 _end_of = attrgetter("since", "place")
-
-
-def _trim(table: dict[Any, Any]) -> None:
-    """Have a dict take just the memory that it needs."""
-    left = table.copy()
-    table.clear()
-    table.update(left)
 
 
 class Uniques:
@@ -64,20 +53,17 @@ class Uniques:
             self.jobs.update(APART)
 
     def shrink(self) -> None:
-        """
-        Take no memory for jobs that were there, where few are left of many. It may be asked for after each
-        job.
-        """
+        """There is none that others may join: take no memory for those that there were."""
         jobs = self.jobs
         if -1 in jobs:
             for key in APART:
                 del jobs[key]
-        if not jobs:
-            jobs.clear()
-            self.older.clear()
-        elif getsizeof(jobs) > SPARSE * (len(jobs) + 1):
-            _trim(jobs)
-            _trim(self.older)
+        trim(jobs)
+
+    def trim(self) -> None:
+        """Take no memory for those that there were, where few are left."""
+        trim(self.jobs)
+        trim(self.older)
 
     def _several(self, key: Key) -> list[Job]:
         """Of each function the one of L{jobs}."""

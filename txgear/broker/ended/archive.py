@@ -475,6 +475,7 @@ class Archive:
             if job is None:
                 break
             self.forget(job)
+        self.ended.trim()
         go_on = self.ended.next_due()
         self.behind = go_on <= now
         return go_on

@@ -21,6 +21,7 @@ from txgear.broker.records import ASIDE, KEPT, NAMED, OWN, Lane
 from txgear.broker.records import DEAD as DEAD_KIND
 from txgear.broker.states import DEAD
 from txgear.broker.timerqueue import TimerQueue
+from txgear.broker.trimming import trim
 
 if TYPE_CHECKING:
     from txgear.broker.history import Aside
@@ -297,9 +298,12 @@ class EndedJobs:
         if key is not None:
             self._uniques.remove(key, job)
         if not self.jobs:
-            # As in the table of those that have not ended.
-            self.jobs.clear()
-            self._uniques.shrink()
+            self.trim()
+
+    def trim(self) -> None:
+        """Take no memory for jobs that were there, where few are left: some of the dead stay for days."""
+        trim(self.jobs)
+        self._uniques.trim()
 
     def correct(self, job: Job, key: Key | None, size: int) -> None:
         """A dead job has got another workload."""

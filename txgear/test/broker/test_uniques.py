@@ -316,28 +316,26 @@ class BothTests(SynchronousTestCase):
 
     def test_few_that_are_left_take_no_room_for_many(self) -> None:
         """Otherwise one that is dead would keep it, and those are kept for days."""
-        jobs = [make_job(self.functions[0], number, unique=b"%d" % number) for number in range(1000)]
-        for job in jobs:
-            self.uniques.add(job.unique, job)
-        size = getsizeof(self.uniques.jobs)
-        self.uniques.grow_apart()
-        self.uniques.shrink()
-        for job in jobs[10:]:
-            self.uniques.remove(job.unique, job)
-        self.assertGreaterEqual(getsizeof(self.uniques.jobs), size)
-        there = self.uniques.jobs
-        self.uniques.shrink()
-        self.assertLess(getsizeof(self.uniques.jobs), 1000)
-        self.assertIs(self.uniques.jobs, there)
-        self.assertEqual(list(self.uniques), jobs[:10])
+        for again in (self.uniques.shrink, self.uniques.trim):
+            jobs = [make_job(self.functions[0], number, unique=b"%d" % number) for number in range(1000)]
+            for job in jobs:
+                self.uniques.add(job.unique, job)
+            for job in jobs[:990]:
+                self.uniques.remove(job.unique, job)
+            self.assertGreater(getsizeof(self.uniques.jobs), 10_000)
+            again()
+            self.assertLess(getsizeof(self.uniques.jobs), 1000)
+            self.assertEqual(list(self.uniques), jobs[990:])
+            for job in jobs[990:]:
+                self.uniques.remove(job.unique, job)
 
-    def test_those_that_fill_their_room_stay_where_they_are(self) -> None:
-        """It is asked for whenever nothing is left to be done: of what has ended much may be kept."""
-        for number in range(1000):
-            self.uniques.add(b"%d" % number, make_job(self.functions[0], number, unique=b"%d" % number))
-            size = getsizeof(self.uniques.jobs)
-            self.uniques.shrink()
-            self.assertEqual(getsizeof(self.uniques.jobs), size)
+    def test_what_is_nobodys_stays_while_there_may_be_many(self) -> None:
+        """Those that have ended may be few, beside a long queue."""
+        self.uniques.grow_apart()
+        self.uniques.trim()
+        self.assertEqual(len(self.uniques.jobs), len(APART))
+        self.uniques.shrink()
+        self.assertEqual(self.uniques.jobs, {})
 
     def test_nothing_is_left_of_the_room_for_those_beside_others(self) -> None:
         empty = getsizeof(self.uniques.older)
@@ -349,7 +347,7 @@ class BothTests(SynchronousTestCase):
             for job in self.uniques.named_ended(key):
                 self.uniques.remove(key, job)
         self.assertGreater(getsizeof(self.uniques.older), 4000)
-        self.uniques.shrink()
+        self.uniques.trim()
         self.assertEqual(getsizeof(self.uniques.older), empty)
 
     def ended_job(self, key: bytes) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import getsizeof
 from typing import Any
 
 from txgear.broker.ended.archive import history_of
@@ -49,6 +50,15 @@ class MoveTests(BrokerTestCase):
         self.assertEqual(job.due, until)
         self.fixture.pass_time(60)
         self.assertEqual(self.broker.archive.jobs, {})
+
+    def test_one_that_stays_keeps_no_room_for_many_that_were_there(self) -> None:
+        for _ in range(100):
+            self.die()
+        self.fixture.pass_time(50)
+        last = self.die()
+        self.fixture.pass_time(10)
+        self.assertEqual(list(self.broker.archive.jobs.values()), [last])
+        self.assertLess(getsizeof(self.broker.archive.jobs), 500)
 
     def test_one_that_is_set_aside_and_given_back_is_the_last_one(self) -> None:
         first, second = self.die(), self.die()

@@ -69,6 +69,16 @@ class EndedJobsTests(EndedJobsTestCase):
         self.ended.correct(own, b"w", 7)
         self.assertIs(self.uniques.find_ended(self.function, b"w"), own)
 
+    def test_few_that_are_left_take_no_room_for_many(self) -> None:
+        """Those of one unique included, of which all but one are beside the last one."""
+        jobs = [self.put(unique=b"%d" % (number // 2)) for number in range(1000)]
+        tables = self.ended.jobs, self.uniques.jobs, self.uniques.older
+        for job in jobs[:-1]:
+            self.ended.remove(job)
+        self.ended.trim()
+        self.assertTrue(all(getsizeof(table) < 500 for table in tables))
+        self.assertEqual((list(self.ended.jobs.values()), list(self.uniques)), (jobs[-1:], jobs[-1:]))
+
     def test_functions_too(self) -> None:
         self.put(3)
         self.function = Function(b"g")
