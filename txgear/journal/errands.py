@@ -6,16 +6,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
 from txgear.journal.link import CLOSED, LAST_RETRY, TAKEN, Link
 
 T = TypeVar("T")
-
-MOST_COUNTED: Final = 10
-"""Failures one after the other, after which the pause is as long as it gets."""
 
 
 class Errand(NamedTuple):
@@ -59,9 +56,9 @@ class Pauses:
         @param was_called: whether the store was called for it.
         @return: seconds until it is to be run again.
         """
-        failures = self._failures
-        self._failures = min(failures + 1, MOST_COUNTED) if was_called else 0
-        return min(self._shortest * 2.0**failures, LAST_RETRY) if was_called else self._shortest
+        seconds = self._shortest * 2.0 ** min(self._failures, 10) if was_called else self._shortest
+        self._failures = self._failures + 1 if was_called else 0
+        return min(seconds, LAST_RETRY)
 
 
 class Errands:
