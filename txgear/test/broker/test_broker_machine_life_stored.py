@@ -150,6 +150,7 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         self.broker.store_events.begin(self.journal.lanes(), self.journal.stored_values.values(), self.now)
         self.load_all()
         self.model.restart(self.now)
+        self.agree_on_names()
         for known in [*self.model.jobs, *self.model.past]:
             old, number = known.job, known.job.number
             job = (self.broker.archive.jobs if known in self.model.past else self.broker.table.jobs)[number]
@@ -166,6 +167,19 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         ended = [record for record in self.journal.kept() if record.state]
         self.broker.stock.hold_all(sorted(ended, key=lambda record: record.place), self.now)
         super().load_all()
+
+    def agree_on_names(self) -> None:
+        """Of several with one name it is the broker's own choice which others join: the one read first."""
+        alike: dict[Any, list[PolicyJob]] = {}
+        for known in self.model.jobs:
+            assert isinstance(known, PolicyJob)
+            if known.first_key is not None:
+                alike.setdefault(known.first_key, []).append(known)
+        for key, several in alike.items():
+            named = [known for known in several if self.broker.table.jobs[known.job.number].key is not None]
+            assert len(named) == 1
+            for known in several:
+                known.key = key if known in named else None
 
     def agree_on_turns(self) -> None:
         """Of those that are there at once it is the broker's own choice whose turn comes first."""
