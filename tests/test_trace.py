@@ -138,13 +138,13 @@ def test_it_holds_little_of_what_passes(trace: Trace) -> None:
         # The server's answer is as large, and nobody reads it yet.
         sending = Thread(target=sender.send, args=(P.ECHO_REQ, b"x" * LARGE), daemon=True)
         sending.start()
-        trace.shows(f"1 -> ECHO_REQ ({LARGE} bytes)")
+        trace.shows(f"1 -> ECHO_REQ ({LARGE:,} bytes)")
         sending.join(PATIENCE)
         assert not sending.is_alive()
         assert memory(trace.program.pid) - before < MORE
-        assert f"1 <- ECHO_RES ({LARGE} bytes)" not in trace.lines()
+        assert f"1 <- ECHO_RES ({LARGE:,} bytes)" not in trace.lines()
         assert sender.read(timeout=PATIENCE).body == b"x" * LARGE
-        trace.shows(f"1 <- ECHO_RES ({LARGE} bytes)")
+        trace.shows(f"1 <- ECHO_RES ({LARGE:,} bytes)")
         assert memory(trace.program.pid) - before < MORE
 
 
