@@ -36,9 +36,9 @@ class Uniques:
     The jobs in memory by their uniques, whatever their function: those that others may join, of which a
     function has one of each key, and those that have ended and are kept, of which it may have several.
 
-    @ivar jobs: by key; nearly every unique belongs to one job, so there is a list only where functions share
-        it. Of each function it is the one that others may join; where there is none, the one that ended last.
-    @ivar older: by function and key those besides that have ended, in the order of their ends.
+    @ivar jobs: by key, one of each function: the one that others may join, or else the one that ended last.
+        Nearly every unique belongs to one function, so there is a list only where several share it.
+    @ivar older: by function and key all others, which have ended, in the order of their ends.
     """
 
     __slots__ = ("jobs", "older")
@@ -66,14 +66,14 @@ class Uniques:
         trim(self.older)
 
     def _several(self, key: Key) -> list[Job]:
-        """Of each function the one of L{jobs}."""
+        """Those in L{jobs}, one of each function."""
         found = self.jobs.get(key)
         if found is None:
             return []
         return found if isinstance(found, list) else [found]
 
     def _of(self, function: Function, key: Key) -> Job | None:
-        """That of this function."""
+        """The one of these that is of this function."""
         found = self.jobs.get(key)
         if not isinstance(found, list):
             return found if found is not None and found.function is function else None
@@ -83,7 +83,7 @@ class Uniques:
         return None
 
     def _put(self, key: Key, job: Job, instead: Job) -> None:
-        """Another of the same function is in L{jobs}."""
+        """Have a job in L{jobs} in place of another of its function."""
         found = self.jobs[key]
         if isinstance(found, list):
             found[found.index(instead)] = job
@@ -138,9 +138,9 @@ class Uniques:
 
     def _all_ended(self, there: Job | None, key: Key) -> Iterator[Job]:
         """
-        Those of a function, the last one first.
+        All of one function, the last one first.
 
-        @param there: that of L{jobs}, where the function has any.
+        @param there: its job in L{jobs}; C{None} where it has none.
         """
         if there is None:
             return
