@@ -110,7 +110,7 @@ def test_the_result_is_lost_on_the_way(world: World) -> None:
     world.let_end("one")
     wait_until(lambda: b"result of one" in world.line.lost, what="the result is lost")
     world.line.cut()
-    world.wait_for_log("1 jobs of")
+    world.wait_for_log("1 job of")
     world.line.mend()
     assert world.result() == b"result of one"
     assert world.begun() == [f"began {handle} 1"]
@@ -123,9 +123,9 @@ def test_the_answer_is_lost_on_the_way(world: World) -> None:
     world.let_end("one")
     assert world.result() == b"result of one"
     world.line.cut()
-    world.wait_for_log("1 jobs of")
+    world.wait_for_log("1 job of")
     world.line.mend()
-    world.wait_for_log("takes 0 of 1 jobs from before")
+    world.wait_for_log("takes 0 of 1 job from before")
     again = world.submit(b"one")
     assert world.result() == b"result of one"
     assert world.begun() == [f"began {handle} 1", f"began {again} 1"]
@@ -151,10 +151,10 @@ def test_the_server_is_killed(world: World, start_server: Servers) -> None:
     """Another one starts with its store, and the worker has the job again, under the same attempt."""
     handle = world.submit(b"one", P.SUBMIT_JOB_BG)
     world.server.kill()
-    world.wait_for_log("1 jobs of")
+    world.wait_for_log("1 job of")
     store = f"sqlite:///{world.folder / 'store'}"
     second = start_server("--worker-grace=60", port=world.server.port, store=store)
-    world.wait_for_log("takes 1 of 1 jobs from before")
+    world.wait_for_log("takes 1 of 1 job from before")
     wait_until(lambda: second.status(world.function) == (1, 1, 1), what="the worker with its job")
     world.let_end("one")
     wait_until(lambda: second.status(world.function) == (0, 0, 1), what="the job has ended")
@@ -190,7 +190,7 @@ def test_stopped_while_it_is_cut_off(world: World) -> None:
     """It is told to end, and delivers what it has before it does."""
     world.submit(b"one")
     world.line.cut()
-    world.wait_for_log("1 jobs of")
+    world.wait_for_log("1 job of")
     world.worker.signal(signal.SIGTERM)
     world.let_end("one")
     world.line.mend()
