@@ -5,6 +5,7 @@ The jobs that have not ended, by number, by handle and by unique; and the number
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from sys import getsizeof
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.records import LAST_NUMBER
@@ -24,6 +25,12 @@ LONG: Final = 100_000
 """
 Jobs in memory from which on their two tables are not to grow in the same turn, as nobody is served meanwhile:
 with 300,000 jobs each takes ten milliseconds for it.
+"""
+
+SMALL: Final = 10_000
+"""
+Bytes that a table takes that was made for some two hundred jobs: where the queue was no longer, nobody looks
+at what its end leaves of uniques, as a short one ends again and again.
 """
 
 
@@ -271,8 +278,11 @@ class JobTable:
                 uniques.remove(key, job)
         if not jobs:
             # Otherwise they keep what they took when the queue was as long as it ever was: 140 bytes a job.
+            if not (named := self.uniques.jobs):
+                named.clear()
+            elif getsizeof(jobs) > SMALL:
+                self.uniques.shrink()
             jobs.clear()
-            self.uniques.shrink()
             self.moved.clear()
         # As in part_all, which is one call more on the way of each job.
         if job.clients:

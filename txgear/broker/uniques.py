@@ -192,23 +192,22 @@ class Uniques:
         """A job that is here is not found by this key any more."""
         found = self.jobs[key]
         place = job.function, key
-        if found is job and place not in self.older:
+        older = self.older.get(place)
+        if older is not None:
+            if self._of(*place) is job:
+                self._put(key, older.pop(), job)
+            else:
+                older.remove(job)
+            if not older:
+                del self.older[place]
+        elif found is job:
             # As nearly each.
             del self.jobs[key]
-            return
-        older = self.older.get(place, [])
-        if self._of(*place) is not job:
-            older.remove(job)
-        elif older:
-            self._put(key, older.pop(), job)
-        elif not isinstance(found, list):
-            del self.jobs[key]
         else:
+            assert isinstance(found, list)
             found.remove(job)
             if len(found) == 1:
                 self.jobs[key] = found[0]
-        if not older:
-            self.older.pop(place, None)
 
     def __iter__(self) -> Iterator[Job]:
         """Each job that is here."""

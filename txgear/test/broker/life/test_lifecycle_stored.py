@@ -139,6 +139,13 @@ class StoringTests(DurableBrokerTestCase):
         self.assertEqual(reply.packet, (JOB_CREATED, job.handle))
         self.assertEqual((self.fixture.counts(), self.journal.kept(), self.fixture.memory), ({}, [], 0))
 
+    def test_one_that_begins_later_may_be_cancelled(self) -> None:
+        """Nothing is noted of it any more."""
+        self.fixture.cancel(self.fixture.submit(None, delay=5.0))
+        self.broker.check()
+        self.fixture.commit()
+        self.assertEqual(self.fixture.counts(), {})
+
     def test_one_that_was_cancelled_may_be_refused(self) -> None:
         job = self.fixture.submit(None)
         self.fixture.cancel(job)
