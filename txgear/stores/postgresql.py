@@ -293,7 +293,7 @@ class PostgreSQL(ServerDialect):
     def _probed(self) -> dict[str, int]:
         """
         What libpq is told: this end does the same, which counts where the database has an hour for something
-        (L{patience}). There is no timeout for what is not acknowledged: the connection has one for that,
+        (C{patience}). There is no timeout for what is not acknowledged: the connection has one for that,
         which knows of a database that stands still.
         """
         names = ("keepalives_idle", "keepalives_interval", "keepalives_count")
