@@ -462,7 +462,9 @@ def test_ten_thousand_that_match(operated: Server, function: str) -> None:
 
 def test_an_interrupt_stops_the_task(fresh_server: Server, programs: Programs) -> None:
     """On the server, and it says what stays done; before that it shows how far it is."""
-    fill(fresh_server, "work", MANY)
+    # With fewer it may be done before a busy machine shows that it has begun.
+    most = 3 * MANY
+    fill(fresh_server, "work", most)
     words = [*txgear(), "cancel", "--function", "work", "-y", "--server", f"127.0.0.1:{fresh_server.port}"]
     with Terminal(words) as terminal:
         terminal.shows("acting")
@@ -472,8 +474,8 @@ def test_an_interrupt_stops_the_task(fresh_server: Server, programs: Programs) -
         assert "jobs are done" in terminal.text.replace("\n", " ")
     [task] = fresh_server.list("tasks")
     assert task[2] == "stopped"
-    assert 0 < int(task[6]) < MANY
-    assert fresh_server.status("work") == (MANY - int(task[6]), 0, 0)
+    assert 0 < int(task[6]) < most
+    assert fresh_server.status("work") == (most - int(task[6]), 0, 0)
     # Few may be left by now, which would be done before anybody could stop it.
     fill(fresh_server, "work", MANY)
     place = ["--server", f"127.0.0.1:{fresh_server.port}"]
