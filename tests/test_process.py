@@ -465,11 +465,12 @@ def test_out_of_descriptors(start_server: Servers) -> None:
     first = server.connect()
     first.sync()
     with ExitStack() as crowd:
+        peers = []
         for _ in range(100):
             # One that the server has no room for may be ended before it is open here.
             with suppress(ConnectionResetError):
-                crowd.enter_context(WirePeer(server.port))
-        assert first.sync() == []
+                peers.append(crowd.enter_context(WirePeer(server.port)))
+        assert [peer.sync() for peer in (first, *peers[:10])] == [[]] * 11
 
     def is_served() -> bool:
         try:

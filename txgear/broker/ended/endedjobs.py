@@ -468,7 +468,6 @@ class EndedJobs:
                 assert self.jobs[number] is job, job
                 assert job.state == DEAD, job
                 assert number not in self.own.jobs, job
-
         named = sum(job.key is not None for job in self.jobs.values())
         ended = [job for job in self._uniques if job.ended]
         assert len(ended) == named, (ended, named)
