@@ -169,17 +169,12 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         super().load_all()
 
     def agree_on_names(self) -> None:
-        """Of several with one name it is the broker's own choice which others join: the one read first."""
-        alike: dict[Any, list[PolicyJob]] = {}
-        for known in self.model.jobs:
+        """Of several with one name others join the first that is read: the one of the lowest number."""
+        taken = set()
+        for known in sorted(self.model.jobs, key=lambda known: known.job.number):
             assert isinstance(known, PolicyJob)
-            if known.first_key is not None:
-                alike.setdefault(known.first_key, []).append(known)
-        for key, several in alike.items():
-            named = [known for known in several if self.broker.table.jobs[known.job.number].key is not None]
-            assert len(named) == 1
-            for known in several:
-                known.key = key if known in named else None
+            known.key = known.first_key if known.first_key not in taken else None
+            taken.add(known.key)
 
     def agree_on_turns(self) -> None:
         """Of those that are there at once it is the broker's own choice whose turn comes first."""
